@@ -1,0 +1,1 @@
+"""One port, many engines: each turns an ImageSpec into an OCI layout."""

@@ -1,0 +1,1 @@
+"""The embedded builder: wheels become layers without recompression and without being unpacked."""

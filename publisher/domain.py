@@ -1,0 +1,212 @@
+"""The nouns, frozen. Nothing here does I/O, and nothing here knows of MLflow, Docker or HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+# OCI architecture -> the machine name of wheel tags (PEP 600) and of uv's --python-platform.
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Platform:
+    """An OCI platform, written ``os/architecture[/variant]`` (image-spec, "image index")."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read ``linux/arm64``; raises ValueError with the accepted form."""
+        parts = text.strip().lower().split("/")
+        if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.]+", part) for part in parts):
+            raise ValueError(f"{text!r} is not a platform such as linux/amd64 or linux/arm64")
+        if parts[:2] == ["linux", "arm64"] and parts[2:] == ["v8"]:
+            parts.pop()  # arm64 is v8: image indexes in the wild write both
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version in MLflow's model registry. `created` is its registration time, in UTC."""
+
+    name: str
+    version: str
+    source: str
+    created: datetime
+    run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A named place that images go to, and how they are made for it. A tag can only select one of these."""
+
+    name: str
+    tag: str
+    registry: str  # host[:port][/prefix], or oci:DIR for a layout on disk
+    platforms: tuple[Platform, ...]
+    base: str  # an image reference, or oci:DIR; {python} becomes the minor version
+    builder: str = "auto"
+    image: str = "{registry}/{model}:v{version}"
+    cache: str = "{registry}/publisher-cache"
+    python: str | None = None
+    resolve: Literal["registered", "latest"] = "registered"
+    user: str = "10001:10001"
+    bytecode: bool = True
+    insecure: bool = False
+
+    @property
+    def layout_folder(self) -> Path | None:
+        """The folder of an ``oci:DIR`` target, else None."""
+        return Path(self.registry[4:]) if self.registry.startswith("oci:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a model asks for, before anything is resolved: the same for all platforms."""
+
+    requirements: tuple[str, ...]  # PEP 508, sorted
+    python: str | None = None  # full version as recorded, e.g. 3.11.7
+    constraints: tuple[str, ...] = ()
+    origin: str = ""  # the files that it was read from, for people
+
+    @property
+    def python_minor(self) -> str | None:
+        """``3.11`` of ``3.11.7``."""
+        return ".".join(self.python.split(".")[:2]) if self.python else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Wheel:
+    """One locked wheel. `sha256` (hex) is of the file, `size` in bytes (0: the index does not tell)."""
+
+    name: str
+    version: str
+    filename: str
+    url: str
+    sha256: str
+    size: int = 0
+
+    @property
+    def pure(self) -> bool:
+        """True when the wheel holds no machine code by its own tags, so that all architectures share it."""
+        return self.filename.endswith("-any.whl")
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The wheels of one platform, sorted by name."""
+
+    platform: Platform
+    python: str  # minor version: 3.11
+    wheels: tuple[Wheel, ...]
+    roots: tuple[str, ...] = ()  # normalised names of what was asked for directly
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over what decides the bytes of the environment's layers."""
+        content = [str(self.platform), self.python, list(self.roots), [(w.filename, w.sha256) for w in self.wheels]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceFile:
+    """A regular file on disk: `path` is relative and POSIX, `size` in bytes."""
+
+    path: str
+    size: int
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """Files that become one layer: everything of `files` below `root` lands below `destination`."""
+
+    name: str
+    root: Path
+    destination: str  # absolute path in the image
+    files: tuple[SourceFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """All that decides the bytes of an image. It knows nothing of Docker."""
+
+    base: str
+    python: str
+    locks: Mapping[Platform, Lock]
+    files: tuple[FileSet, ...]
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+    created: datetime
+    user: str
+    workdir: str
+    ports: tuple[int, ...] = ()
+    bytecode: bool = True
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        return tuple(sorted(self.locks))
+
+
+Action = Literal["publish", "skip"]
+State = Literal["publishing", "published", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """To act or not, and why. The reason is for people: it is logged, printed and recorded."""
+
+    action: Action
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the status tags of one target on a model version say (see status.py)."""
+
+    state: State
+    reason: str = ""
+    image: str = ""
+    digest: str = ""
+    fingerprint: str = ""
+    attempts: int = 0
+    updated: datetime | None = None
+    next_try: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one version for one target. `seconds` tells how long each stage took."""
+
+    version: ModelVersion
+    target: str
+    state: Literal["published", "failed", "skipped", "planned"]
+    reason: str
+    image: str = ""
+    digest: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    sent: int = 0  # bytes that went to the registry
+    downloaded: int = 0  # bytes of wheels that were fetched from the index
+    exit_code: int = 0

@@ -1,0 +1,122 @@
+"""Every error that a user can meet, in one tree.
+
+    PublisherError                      exit
+    ├── SettingsError                    3    the settings are wrong; every fault is told at once
+    ├── ModelRegistryError               4    MLflow cannot be reached, or says no           (retryable)
+    │   └── UnknownVersionError          5    no such model version
+    ├── ArtifactError                    6    the version's files cannot be used as they are
+    │   └── TransferError                7    a file arrived cut short or corrupt            (retryable)
+    ├── RequirementsError                8    requirements that cannot be read, or disagree
+    │   └── ResolutionError              9    uv finds no set of wheels for a platform
+    ├── IndexUnavailableError           10    the package index cannot be reached            (retryable)
+    ├── BuildError                      11    an image cannot be made of this
+    ├── RegistryError                   12    the container registry says no
+    │   ├── AuthenticationError         13    ... to our credentials
+    │   ├── TagConflictError            14    the tag holds another digest
+    │   └── RegistryUnavailableError    15    it cannot be reached, or fails                 (retryable)
+    ├── EngineError                     16    a tool that this work needs is missing or failed
+    └── HostError                       17    disk full, no permission                       (retryable)
+
+`retryable` tells whether the same input may work later: the status of the version then says when the next
+try is due. Exit code 1 is a bug in publisher, 2 a wrong command line, 20 that some versions of a poll failed.
+"""
+
+from __future__ import annotations
+
+SOME_FAILED = 20
+
+
+class PublisherError(Exception):
+    """Base of all. `str()` is one line for a user; `hint` says what to do next."""
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.detail = detail  # several lines, e.g. what a tool said; shown below the message
+
+    @property
+    def line(self) -> str:
+        """Message and hint on one line, as it goes into a status tag."""
+        text = f"{self}. {self.hint}" if self.hint else str(self)
+        return " ".join(text.split())
+
+
+class SettingsError(PublisherError):
+    """One or more settings are wrong."""
+
+    exit_code = 3
+
+    def __init__(self, faults: list[str], *, hint: str = "") -> None:
+        super().__init__("; ".join(faults), hint=hint)
+        self.faults = faults
+
+
+class ModelRegistryError(PublisherError):
+    exit_code = 4
+    retryable = True
+
+
+class UnknownVersionError(ModelRegistryError):
+    exit_code = 5
+    retryable = False
+
+
+class ArtifactError(PublisherError):
+    exit_code = 6
+
+
+class TransferError(ArtifactError):
+    exit_code = 7
+    retryable = True
+
+
+class RequirementsError(PublisherError):
+    exit_code = 8
+
+
+class ResolutionError(RequirementsError):
+    exit_code = 9
+
+
+class IndexUnavailableError(PublisherError):
+    exit_code = 10
+    retryable = True
+
+
+class BuildError(PublisherError):
+    exit_code = 11
+
+
+class RegistryError(PublisherError):
+    """`status` is the HTTP status where there was one."""
+
+    exit_code = 12
+
+    def __init__(self, message: str, *, hint: str = "", detail: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint, detail=detail)
+        self.status = status
+
+
+class AuthenticationError(RegistryError):
+    exit_code = 13
+
+
+class TagConflictError(RegistryError):
+    exit_code = 14
+
+
+class RegistryUnavailableError(RegistryError):
+    exit_code = 15
+    retryable = True
+
+
+class EngineError(PublisherError):
+    exit_code = 16
+
+
+class HostError(PublisherError):
+    exit_code = 17
+    retryable = True

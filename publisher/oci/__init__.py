@@ -1,0 +1,1 @@
+"""The OCI formats and the distribution protocol: references, layouts, layers, registries."""

@@ -1,0 +1,255 @@
+"""Manifests and where the bytes of their blobs are: the one noun between build and push.
+
+A layout's manifests and configs are in memory (they are small); each blob is a file, a few bytes, or a blob
+of a repository that can be mounted or copied from, so that what a registry has is never fetched only to be
+sent back. Written to disk, it is an OCI image layout (image-spec, "image-layout").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from publisher.domain import Platform
+from publisher.errors import BuildError
+from publisher.oci.reference import Repository
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
+EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+INDEX_TYPES = (INDEX, DOCKER_LIST)
+MANIFEST_TYPES = (MANIFEST, DOCKER_MANIFEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """An OCI content descriptor. `size` is in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
+
+    @classmethod
+    def of(cls, media_type: str, content: bytes, **more: Any) -> Descriptor:
+        return cls(media_type, digest_of(content), len(content), **more)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Descriptor:
+        """From JSON; raises BuildError where a field is missing or of another kind."""
+        try:
+            place = data.get("platform") or {}
+            platform = (
+                Platform.parse("/".join(filter(None, (place["os"], place["architecture"], place.get("variant")))))
+                if place.get("os") not in (None, "", "unknown")
+                else None
+            )
+            digest, size = data["digest"], data["size"]
+            if not isinstance(size, int) or not str(digest).startswith("sha256:"):
+                raise ValueError(f"a descriptor with digest {digest!r} and size {size!r}")
+            return cls(
+                data["mediaType"], digest, size, platform, dict(data.get("annotations") or {}), data.get("artifactType", "")
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BuildError(f"a manifest cannot be read: {error!r}") from error
+
+    def json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.platform:
+            data["platform"] = {"architecture": self.platform.architecture, "os": self.platform.os}
+            if self.platform.variant:
+                data["platform"]["variant"] = self.platform.variant
+        if self.annotations:
+            data["annotations"] = dict(sorted(self.annotations.items()))
+        if self.artifact_type:
+            data["artifactType"] = self.artifact_type
+        return data
+
+
+class Blob(Protocol):
+    """Where bytes are."""
+
+    def open(self) -> BinaryIO:
+        """A stream from the first byte; the caller closes it. Opening again starts anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBlob:
+    content: bytes
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class FileBlob:
+    path: Path
+
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBlob:
+    """A blob of a repository: mounted from there where the registry is the same, else copied."""
+
+    repository: Repository
+    digest: str
+    opener: Callable[[Repository, str], BinaryIO]
+
+    def open(self) -> BinaryIO:
+        return self.opener(self.repository, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An image for one or more platforms: its top manifest, and every blob and manifest below it."""
+
+    top: Descriptor
+    manifests: Mapping[str, bytes]  # by digest: the index and each platform's manifest
+    blobs: Mapping[str, Blob]  # by digest: configs and layers
+    sizes: Mapping[str, int]  # of the blobs, by digest
+
+    def children(self) -> list[Descriptor]:
+        """The platform manifests, in the index's order; the top alone where it is a plain manifest."""
+        if self.top.media_type not in INDEX_TYPES:
+            return [self.top]
+        return [Descriptor.read(entry) for entry in self.json(self.top.digest)["manifests"]]
+
+    def json(self, digest: str) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.manifests[digest])
+        return data
+
+    def layers(self, manifest: str) -> list[Descriptor]:
+        """The layers of a platform's manifest, bottom first."""
+        return [Descriptor.read(entry) for entry in self.json(manifest)["layers"]]
+
+    def config(self, manifest: str) -> dict[str, Any]:
+        digest = self.json(manifest)["config"]["digest"]
+        with self.blobs[digest].open() as stream:
+            data: dict[str, Any] = json.load(stream)
+        return data
+
+
+def digest_of(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """The one way we write JSON: keys sorted, no spaces, so that the same document has the same digest."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def blob_path(folder: Path, digest: str) -> Path:
+    algorithm, _, name = digest.partition(":")
+    return folder / "blobs" / algorithm / name
+
+
+def write(layout: Layout, folder: Path, names: Mapping[str, str] | None = None) -> None:
+    """Write an OCI image layout below `folder`, beside what is there. Blobs that it has are kept.
+
+    `names`: annotation values ``org.opencontainers.image.ref.name`` -> digest; the index is replaced last and
+    in one step, so that a reader never sees a name without its blobs.
+    """
+    for digest, blob in [*layout.blobs.items(), *((d, BytesBlob(m)) for d, m in layout.manifests.items())]:
+        path = blob_path(folder, digest)
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        seen = hashlib.sha256()
+        with blob.open() as source, part.open("wb") as sink:
+            while chunk := source.read(1 << 20):
+                seen.update(chunk)
+                sink.write(chunk)
+        if f"sha256:{seen.hexdigest()}" != digest:
+            part.unlink()
+            raise BuildError(f"a blob does not have the digest {digest} that its manifest names")
+        part.replace(path)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    index_file = folder / "index.json"
+    old = json.loads(index_file.read_bytes())["manifests"] if index_file.exists() else []
+    named = dict(names or {})
+    key = "org.opencontainers.image.ref.name"
+    kept = [e for e in old if (e.get("annotations") or {}).get(key) not in named and (named or e["digest"] != layout.top.digest)]
+    new = [{**layout.top.json(), "digest": digest, "annotations": {key: name}} for name, digest in named.items()]
+    part = folder / ".index.json.part"
+    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + (new or [layout.top.json()])}))
+    part.replace(index_file)
+
+
+def read(folder: Path, name: str | None = None) -> Layout:
+    """Read an OCI image layout: the manifest of that name, or its only one. Raises BuildError."""
+    try:
+        entries = json.loads((folder / "index.json").read_bytes())["manifests"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuildError(f"{folder} is not an OCI image layout: {error}") from error
+    key = "org.opencontainers.image.ref.name"
+    found = [e for e in entries if name is None or (e.get("annotations") or {}).get(key) == name]
+    if len({e["digest"] for e in found}) != 1:
+        raise BuildError(f"{folder} holds {len(found)} images" + (f" named {name}" if name else "; name one"))
+    top = Descriptor.read({k: v for k, v in found[0].items() if k != "annotations"})
+    return collect(top, lambda digest: _read_blob(folder, digest), lambda digest: FileBlob(blob_path(folder, digest)))
+
+
+def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[str], Blob]) -> Layout:
+    """Follow an index to its manifests and their blobs. `manifest` must give bytes of the digest asked for.
+
+    Entries without a platform, which builders use for attestations, are left out of the walk's blobs but the
+    index itself stays as it is.
+    """
+    manifests = {top.digest: manifest(top.digest)}
+    blobs: dict[str, Blob] = {}
+    sizes: dict[str, int] = {}
+    below = [top]
+    if top.media_type in INDEX_TYPES:
+        below = [Descriptor.read(entry) for entry in json.loads(manifests[top.digest])["manifests"]]
+    for child in below:
+        content = manifests.setdefault(child.digest, manifest(child.digest) if child != top else manifests[top.digest])
+        document = json.loads(content)
+        for entry in [document["config"], *document["layers"]]:
+            descriptor = Descriptor.read(entry)
+            blobs[descriptor.digest] = blob(descriptor.digest)
+            sizes[descriptor.digest] = descriptor.size
+    return Layout(top, manifests, blobs, sizes)
+
+
+def _read_blob(folder: Path, digest: str) -> bytes:
+    try:
+        content = blob_path(folder, digest).read_bytes()
+    except OSError as error:
+        raise BuildError(f"{folder} lacks the blob {digest}") from error
+    if digest_of(content) != digest:
+        raise BuildError(f"the blob {digest} in {folder} is corrupt")
+    return content
+
+
+def copy(stream: BinaryIO, path: Path) -> None:
+    """Copy a stream into a file, with flat memory."""
+    with stream, path.open("wb") as sink:
+        shutil.copyfileobj(stream, sink, 1 << 20)
+
+
+def platforms(layout: Layout) -> Iterator[tuple[Platform, Descriptor]]:
+    """Each platform with its manifest; a plain manifest's platform is read from its config."""
+    for child in layout.children():
+        if child.platform:
+            yield child.platform, child
+        elif child == layout.top:
+            config = layout.config(child.digest)
+            yield Platform.parse(f"{config['os']}/{config['architecture']}"), child
