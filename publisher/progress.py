@@ -1,0 +1,37 @@
+"""How stages tell what they are doing. The terminal, a log and the tests each listen in their own way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called from several threads at once. A listener never raises."""
+
+    def stage(self, subject: str, stage: str) -> None:
+        """`subject` (a model version and a target) entered `stage`: fetch, lock, build, push …"""
+        ...
+
+    def expect(self, subject: str, task: str, total: int) -> None:
+        """A task of `total` bytes starts, or its total grew."""
+        ...
+
+    def advance(self, subject: str, task: str, amount: int) -> None:
+        """`amount` more bytes of the task are done."""
+        ...
+
+    def note(self, subject: str, text: str) -> None:
+        """One line that a person should see: a decision, a warning."""
+        ...
+
+
+class Silent:
+    """Listens to nothing."""
+
+    def stage(self, subject: str, stage: str) -> None: ...
+
+    def expect(self, subject: str, task: str, total: int) -> None: ...
+
+    def advance(self, subject: str, task: str, amount: int) -> None: ...
+
+    def note(self, subject: str, text: str) -> None: ...
