@@ -120,7 +120,12 @@ class Lock:
     @property
     def digest(self) -> str:
         """Hex SHA-256 over what decides the bytes of the environment's layers."""
-        content = [str(self.platform), self.python, list(self.roots), [(w.filename, w.sha256) for w in self.wheels]]
+        content = [
+            str(self.platform),
+            self.python,
+            list(self.roots),
+            [(w.filename, w.sha256) for w in self.wheels],
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -54,7 +54,9 @@ class Descriptor:
         try:
             place = data.get("platform") or {}
             platform = (
-                Platform.parse("/".join(filter(None, (place["os"], place["architecture"], place.get("variant")))))
+                Platform.parse(
+                    "/".join(filter(None, (place["os"], place["architecture"], place.get("variant"))))
+                )
                 if place.get("os") not in (None, "", "unknown")
                 else None
             )
@@ -62,7 +64,12 @@ class Descriptor:
             if not isinstance(size, int) or not str(digest).startswith("sha256:"):
                 raise ValueError(f"a descriptor with digest {digest!r} and size {size!r}")
             return cls(
-                data["mediaType"], digest, size, platform, dict(data.get("annotations") or {}), data.get("artifactType", "")
+                data["mediaType"],
+                digest,
+                size,
+                platform,
+                dict(data.get("annotations") or {}),
+                data.get("artifactType", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BuildError(f"a manifest cannot be read: {error!r}") from error
@@ -186,10 +193,18 @@ def write(layout: Layout, folder: Path, names: Mapping[str, str] | None = None) 
     old = json.loads(index_file.read_bytes())["manifests"] if index_file.exists() else []
     named = dict(names or {})
     key = "org.opencontainers.image.ref.name"
-    kept = [e for e in old if (e.get("annotations") or {}).get(key) not in named and (named or e["digest"] != layout.top.digest)]
-    new = [{**layout.top.json(), "digest": digest, "annotations": {key: name}} for name, digest in named.items()]
+    kept = [
+        e
+        for e in old
+        if (e.get("annotations") or {}).get(key) not in named and (named or e["digest"] != layout.top.digest)
+    ]
+    new = [
+        {**layout.top.json(), "digest": digest, "annotations": {key: name}} for name, digest in named.items()
+    ]
     part = folder / ".index.json.part"
-    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + (new or [layout.top.json()])}))
+    part.write_bytes(
+        encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + (new or [layout.top.json()])})
+    )
     part.replace(index_file)
 
 
@@ -204,7 +219,9 @@ def read(folder: Path, name: str | None = None) -> Layout:
     if len({e["digest"] for e in found}) != 1:
         raise BuildError(f"{folder} holds {len(found)} images" + (f" named {name}" if name else "; name one"))
     top = Descriptor.read({k: v for k, v in found[0].items() if k != "annotations"})
-    return collect(top, lambda digest: _read_blob(folder, digest), lambda digest: FileBlob(blob_path(folder, digest)))
+    return collect(
+        top, lambda digest: _read_blob(folder, digest), lambda digest: FileBlob(blob_path(folder, digest))
+    )
 
 
 def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[str], Blob]) -> Layout:
@@ -220,7 +237,9 @@ def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[s
     if top.media_type in INDEX_TYPES:
         below = [Descriptor.read(entry) for entry in json.loads(manifests[top.digest])["manifests"]]
     for child in below:
-        content = manifests.setdefault(child.digest, manifest(child.digest) if child != top else manifests[top.digest])
+        content = manifests.setdefault(
+            child.digest, manifest(child.digest) if child != top else manifests[top.digest]
+        )
         document = json.loads(content)
         for entry in [document["config"], *document["layers"]]:
             descriptor = Descriptor.read(entry)
