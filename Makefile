@@ -1,0 +1,52 @@
+# Everything that a person or a machine runs here. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# A name can be there and not run (a pyenv shim without its version), so each is tried.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3.11 python3.13 python3.12 python3; do \
+	$$name -c '$(SUPPORTED)' 2>/dev/null && { command -v $$name; break; }; done)
+
+.PHONY: help venv engines lint test demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+venv: $(STAMP) ## a virtual environment in .venv with the package, the tests' and the linters' needs
+
+$(STAMP): pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11, 3.12 or 3.13 found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || [ -x $(BIN)/pip ] || { \
+		package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		echo "$(PYTHON) cannot make virtual environments: apt-get install $$package"; \
+		[ "$$(id -u)" = 0 ] && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 \
+			install --yes --no-install-recommends $$package >/dev/null; }
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --compile-bytecode -e '.[test,lint]'
+	@touch $@
+
+engines: ## registry, Docker, arm64 emulation, mmdebstrap: from apt, where root or sudo allows
+	@tests/engines/install.sh
+
+lint: venv ## format, lint, types, and which part may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: venv engines lint ## all tests; make test ARGS='tests/unit -k layer' for some
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: venv engines ## the whole way with real parts: train, tag, publish, run on two architectures
+	$(BIN)/python examples/demo.py
+
+bench: venv engines ## the benchmarks: ratios measured in one run
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove what make made in this folder
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find publisher tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
