@@ -11,8 +11,9 @@ import hashlib
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +23,8 @@ from publisher.errors import BuildError
 from publisher.oci.layout import LAYER_GZIP, Descriptor
 
 CHUNK = 1 << 20
-_STREAMED = 32 << 20  # deflated entries above this size are inflated in pieces, to keep memory flat
+PIECE = 16 << 20  # a deflate stream up to this size is inflated at once, a larger one in pieces of it
+_WHOLE = 64 << 20  # ... and no entry that inflates to more than this is, to keep memory flat
 _GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no name, no time, unknown system
 _STORED = 65535  # largest stored block (RFC 1951, 3.2.4)
 _POOR = 0.97  # a chunk that shrinks less than this is kept as it is ...
@@ -91,16 +93,31 @@ class LayerWriter:
             )
         self._tar(bytes(-size % 512))
 
-    def deflated(self, path: str, size: int, crc: int, raw: bytes, mode: int = 0o644) -> None:
+    def deflated(self, path: str, size: int, crc: int, raw: Iterator[bytes], mode: int = 0o644) -> None:
         """A file whose content is at hand as a raw deflate stream with its CRC-32; copied, not recompressed.
 
-        Raises BuildError where the stream does not inflate to `size` bytes.
+        `raw` gives the stream in pieces of PIECE bytes. Raises BuildError where it does not inflate to `size`
+        bytes, all of it.
         """
         self._tar(header(path, size, mode))
         if size:
             self._flush()
-            self._inflate(path, size, raw)
-            self._emit(_GZIP, raw, struct.pack("<II", crc, size & 0xFFFFFFFF))
+            first, trailer = next(raw, b""), struct.pack("<II", crc, size & 0xFFFFFFFF)
+            try:
+                if len(first) < PIECE and size <= _WHOLE:
+                    member = b"".join((_GZIP, first, trailer))
+                    # As gzip, so that the CRC is proven and nothing may follow the deflate stream.
+                    content = deflate.gzip_decompress(member, size)
+                    self._diff.update(content)
+                    self._emit(member)
+                else:
+                    self._emit(_GZIP)
+                    self._inflate(size, crc, chain([first], raw))
+                    self._emit(trailer)
+            except (deflate.DeflateError, zlib.error) as error:
+                raise BuildError(
+                    f"{path} does not inflate to the {size} bytes that its archive promises"
+                ) from error
         self._tar(bytes(-size % 512))
 
     def close(self) -> Layer:
@@ -109,23 +126,19 @@ class LayerWriter:
         self._flush()
         return Layer(f"sha256:{self._digest.hexdigest()}", self._size, f"sha256:{self._diff.hexdigest()}")
 
-    def _inflate(self, path: str, size: int, raw: bytes) -> None:
-        try:
-            if size <= _STREAMED:
-                content = deflate.deflate_decompress(raw, size)
-                if len(content) != size:
-                    raise BuildError(f"{path} inflates to {len(content)} bytes instead of {size}")
+    def _inflate(self, size: int, crc: int, raw: Iterable[bytes]) -> None:
+        engine, total, seen = zlib.decompressobj(-15), 0, 0
+        for piece in raw:
+            self._emit(piece)
+            left = piece
+            while left and total <= size:
+                content = engine.decompress(left, PIECE)
                 self._diff.update(content)
-                return
-            engine, view, total = zlib.decompressobj(-15), memoryview(raw), 0
-            for start in range(0, len(raw), CHUNK):
-                piece = engine.decompress(view[start : start + CHUNK], size - total + 1)
-                total += len(piece)
-                self._diff.update(piece)
-            if total != size or not engine.eof:
-                raise BuildError(f"{path} inflates to {total} bytes instead of {size}")
-        except (deflate.DeflateError, zlib.error) as error:
-            raise BuildError(f"{path} cannot be inflated: {error}") from error
+                seen = zlib.crc32(content, seen)
+                total += len(content)
+                left = engine.unconsumed_tail
+        if total != size or seen != crc or not engine.eof or engine.unused_data:
+            raise zlib.error(f"{total} bytes with CRC {seen:08x}")
 
     def _tar(self, content: bytes) -> None:
         self._diff.update(content)
@@ -153,7 +166,7 @@ class LayerWriter:
         return self._emit(_GZIP, stored(chunk), trailer)
 
     def _emit(self, *parts: bytes) -> None:
-        member = b"".join(parts)
+        member = parts[0] if len(parts) == 1 else b"".join(parts)
         self._digest.update(member)
         self._size += len(member)
         self._sink.write(member)

@@ -1,0 +1,58 @@
+"""The port of all builders: an ImageSpec in, an OCI layout out. A builder never pushes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from publisher.domain import ImageSpec
+from publisher.oci.layout import Descriptor, Layout
+from publisher.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a key became: a small document, and the layers that it speaks of.
+
+    Kept on disk and, as a small manifest, in the container registry, so that a pod with an empty disk finds
+    what another machine made.
+    """
+
+    key: str
+    document: Mapping[str, Any]
+    layers: tuple[Descriptor, ...] = ()
+
+
+class Memory(Protocol):
+    """Where a builder finds what was made before. Finding nothing is no error."""
+
+    def find(self, key: str) -> Remembered | None: ...
+
+    def blob(self, digest: str) -> Any:
+        """The Blob of a layer of something that was found."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A finished layout, what is worth remembering of it, and what it cost."""
+
+    layout: Layout
+    remember: tuple[Remembered, ...] = ()
+    downloaded: int = 0  # bytes of wheels
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class Builder(Protocol):
+    """One engine."""
+
+    name: str
+
+    def check(self, spec: ImageSpec) -> str:
+        """Why this engine cannot build `spec`; empty when it can. Quick, and without effect."""
+        ...
+
+    def build(self, spec: ImageSpec, memory: Sequence[Memory], progress: Progress, subject: str) -> Build:
+        """Build every platform of `spec`. Raises BuildError, TransferError, IndexUnavailableError, HostError."""
+        ...
