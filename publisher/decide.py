@@ -1,0 +1,85 @@
+"""Act or not, and why. Pure: what is known goes in, an action with its reason comes out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from publisher.domain import Decision, ModelVersion, Status, Target
+from publisher.status import fingerprint
+
+CLAIM = timedelta(hours=1)  # how long a publisher that says "publishing" is believed to be at it
+LONGEST_WAIT = timedelta(minutes=60)
+
+
+def decide(
+    version: ModelVersion,
+    target: Target,
+    status: Status | None,
+    now: datetime,
+    *,
+    explicit: bool = False,
+    force: bool = False,
+) -> Decision:
+    """Whether to publish `version` to `target`.
+
+    `explicit`: a person asked for this version by name. Then it is always looked at: what is published already
+    is found to be so in the container registry, and comes to the same digest. `force`: replace what is there.
+    `now` has a time zone.
+    """
+    if force:
+        return Decision("publish", "asked for with --force")
+    if explicit:
+        return Decision("publish", "asked for by name")
+    if status is None:
+        return Decision("publish", "never published")
+    same = status.fingerprint == fingerprint(version, target)
+    if status.state == "published":
+        return _published(version, status, same)
+    if status.state == "publishing":
+        return _claimed(status, now)
+    return _failed(status, same, now)
+
+
+def next_try(attempts: int, now: datetime, retryable: bool) -> datetime | None:
+    """When to try again after `attempts` failures (1, 2, …): 1, 2, 4 … 60 minutes on; None: not at all."""
+    if not retryable:
+        return None
+    return now + min(timedelta(minutes=2 ** min(max(attempts, 1) - 1, 10)), LONGEST_WAIT)
+
+
+def _published(version: ModelVersion, status: Status, same: bool) -> Decision:
+    if not status.digest:
+        return Decision("publish", "its status says published, but not as which digest")
+    name = f"{status.image}@{status.digest}"
+    if same:
+        return Decision("skip", f"published as {name}")
+    return Decision(
+        "skip",
+        f"published as {name}; its tags or the target's settings have changed since: "
+        f"'publisher publish {version.name} {version.version} --force' replaces it",
+    )
+
+
+def _claimed(status: Status, now: datetime) -> Decision:
+    if status.updated is not None and abs(now - status.updated) < CLAIM:
+        return Decision("skip", f"another publisher is at it since {_shown(status.updated)}")
+    return Decision("publish", "a publisher stopped in the middle")
+
+
+def _failed(status: Status, same: bool, now: datetime) -> Decision:
+    reason = status.reason or "the reason was not recorded"
+    if not same:
+        return Decision("publish", "it failed, and its tags or the target's settings have changed since")
+    if status.next_try is None:
+        return Decision(
+            "skip",
+            "failed and will not be tried again until its tags, its files or the target's settings change: "
+            f"{reason}",
+        )
+    if now < status.next_try:
+        return Decision("skip", f"next try at {_shown(status.next_try)}: {reason}")
+    return Decision("publish", f"attempt {status.attempts + 1}")
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"

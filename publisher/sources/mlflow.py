@@ -1,0 +1,179 @@
+"""MLflow's model registry as a source. Works with MLflow 2.9 to 3.x, clients and servers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from publisher.domain import ModelVersion, Target
+from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
+from publisher.progress import Progress
+from publisher.sources.artifacts import Item, download, walk
+from publisher.sources.base import Fetched, VersionTags
+from publisher.sources.faults import redact, told
+from publisher.sources.locate import Place, locate
+from publisher.sources.places import Places
+
+PAGE = 10_000  # versions; ten pages of a thousand take a server seven times as long as one of ten thousand
+MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
+THREADS = 8
+YES = frozenset({"true", "1", "yes", "on"})
+
+# What MLflow reads from the environment, unless the user has set it. Its own retries would keep a poll waiting
+# for four minutes before saying that no server is there.
+DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class MlflowSource:
+    """The versions of one MLflow server. Safe to use from several threads.
+
+    `environ`: the process's own (os.environ), for MLflow reads its settings and credentials there itself.
+    `local_artifacts`: whether artifacts may be read from this machine's disk; by default only when the server
+    is on this machine too, for else whoever registers a model could name our files as its artifacts.
+    `artifact_hosts`: ``host[:port]`` of servers that hand out artifacts (``mlflow server --artifacts-only``) and
+    may be sent the tracking server's credentials, beside that server itself.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        environ: MutableMapping[str, str],
+        *,
+        local_artifacts: bool | None = None,
+        artifact_hosts: Collection[str] = (),
+    ) -> None:
+        self._uri = tracking_uri
+        self._environ = environ
+        self._local = local_artifacts
+        self._hosts = frozenset(artifact_hosts)
+        self._tags: dict[tuple[str, str], dict[str, str]] = {}  # as they are on the server, to our knowledge
+
+    @cached_property
+    def _client(self) -> Any:
+        for key, value in DEFAULTS.items():
+            self._environ.setdefault(key, value)
+        from mlflow import MlflowClient  # noqa: PLC0415  importing it takes a second; --help does not need it
+
+        # Both would tell each retry on stderr, in the middle of the progress display.
+        for name in ("mlflow", "urllib3.connectionpool"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with told(self._uri, "a connection"):
+            return MlflowClient(tracking_uri=self._uri)
+
+    def discover(self, target: Target) -> Iterator[ModelVersion]:
+        """The versions whose tag `target.tag` is true-like (true, 1, yes, on), a page of them at a request."""
+        if not re.fullmatch(r"[^`'\"\\\x00-\x1f]+", target.tag):
+            raise SettingsError([f"the tag name {target.tag!r} of the target {target.name} holds quotes"])
+        token = None
+        while True:
+            with told(self._uri, "a search for model versions"):
+                page = self._client.search_model_versions(
+                    f"tags.`{target.tag}` LIKE '%'", max_results=PAGE, page_token=token
+                )
+            for found in page:
+                # A version that is still being copied into the registry comes with a later poll.
+                if (
+                    found.tags.get(target.tag, "").strip().lower() in YES
+                    and found.status != "PENDING_REGISTRATION"
+                ):
+                    yield self._version(found)
+            token = page.token
+            if not token:
+                return
+
+    def get(self, name: str, version: str) -> ModelVersion:
+        """One version; raises UnknownVersionError."""
+        if not version.isdecimal():
+            raise UnknownVersionError(
+                f"{version!r} is not a version of {name}: versions are numbers",
+                hint="name it as in 3, not v3",
+            )
+        with told(self._uri, f"model version {name} v{version}"):
+            return self._version(self._client.get_model_version(name, version))
+
+    def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
+        """Bring the version's files into `folder`; raises ArtifactError, TransferError, HostError."""
+        tags = VersionTags.read(version)
+        places = Places(self._client, self._uri, self._local, self._hosts)
+        if not version.source:
+            raise ArtifactError(f"{version} has no source", hint="register the model again")
+        source, run_id = places.find(version.source, str(version))
+        run = places.run(version.run_id or run_id)
+        parts = locate(version, tags, source, run, lambda: places.logged(version.run_id or run_id))
+        items: dict[str, Item] = {}
+        for part in (parts.model, parts.client, parts.templates):
+            for item in _items(*part, str(version)) if part else ():
+                items.setdefault(item.destination, item)
+        size = download(list(items.values()), folder, progress, subject)
+        return Fetched(
+            root=folder,
+            model=folder / parts.model[1],
+            client=folder / parts.client[1] if parts.client else None,
+            templates=folder / parts.templates[1] if parts.templates else None,
+            bytes=size,
+        )
+
+    def record(self, version: ModelVersion, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:
+        """Write the tags that differ from what the version has, and delete those that it has, all at once.
+
+        The last of `tags` is written after everything else: a reader who sees it sees the others too.
+        """
+        have = self._tags.setdefault((version.name, version.version), dict(version.tags))
+        wanted = {key: _short(value) for key, value in tags.items()}
+        changed = [key for key, value in wanted.items() if have.get(key) != value]
+        last = changed[-1:] if changed and changed[-1] == next(reversed(wanted)) else []
+        gone = [key for key in delete if key in have and key not in wanted]
+
+        def write(key: str) -> None:
+            with told(self._uri, f"tags of model version {version}"):
+                self._client.set_model_version_tag(version.name, version.version, key, wanted[key])
+            have[key] = wanted[key]
+
+        def remove(key: str) -> None:
+            with told(self._uri, f"tags of model version {version}"):
+                self._client.delete_model_version_tag(version.name, version.version, key)
+            have.pop(key, None)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            first = [pool.submit(write, key) for key in changed if key not in last]
+            for future in first + [pool.submit(remove, key) for key in gone]:
+                future.result()
+        for key in last:
+            write(key)
+
+    def _version(self, found: Any) -> ModelVersion:
+        tags = dict(found.tags)
+        self._tags[found.name, str(found.version)] = dict(tags)
+        return ModelVersion(
+            name=found.name,
+            version=str(found.version),
+            source=found.source or "",
+            created=datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC),
+            run_id=found.run_id or None,
+            tags=tags,
+        )
+
+    def __repr__(self) -> str:
+        return f"MlflowSource({redact(self._uri)!r})"
+
+
+def _items(place: Place, folder: str, subject: str) -> Iterator[Item]:
+    prefix = f"{place.path}/" if place.path else ""
+    for entry in walk(place.storage, place.path, subject):
+        yield Item(place.storage, entry.path, f"{folder}/{entry.path.removeprefix(prefix)}", entry.size)
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"

@@ -1,0 +1,191 @@
+"""The storages that MLflow keeps artifacts in, each read with flat memory.
+
+MLflow's own classes know the hosts, the credentials and the protocols; `artifacts.py` judges what they say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from publisher.errors import ArtifactError, EngineError, ModelRegistryError, TransferError
+from publisher.sources.artifacts import Entry, Storage
+from publisher.sources.faults import redact, status_of, told, translate
+
+CHUNK = 1 << 20
+
+
+class Cached:
+    """A storage whose listings are asked for once: places are looked at first, and walked later."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._lists: dict[str, Sequence[Entry]] = {}
+        self.read = storage.read
+
+    def list(self, path: str) -> Sequence[Entry]:
+        if path not in self._lists:
+            self._lists[path] = self._storage.list(path)
+        return self._lists[path]
+
+
+class ProxiedStorage:
+    """Artifacts that the MLflow server hands out itself (``mlflow-artifacts:``)."""
+
+    def __init__(self, repository: Any, url: str) -> None:
+        self._repository = repository  # an mlflow HttpArtifactRepository
+        self._url = url
+
+    def list(self, path: str) -> Sequence[Entry]:
+        return _list(self._repository, path, self._url)
+
+    def read(self, path: str, into: Path, limit: int | None, advance: Callable[[int], None]) -> None:
+        # Not the repository's own download: it sends '#' and '?' of a name as they are, and writes without end.
+        from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
+
+        with told(self._url, f"the artifact {path}"):
+            response = http_request(self._repository._host_creds, f"/{quote(path)}", "GET", stream=True)
+        with response:
+            if response.status_code != 200:
+                raise _refused(response, self._url, path)
+            done = 0
+            try:
+                with into.open("wb") as sink:
+                    for chunk in response.iter_content(CHUNK):
+                        done += len(chunk)
+                        if limit is not None and done > limit:
+                            raise _too_long(path, limit)
+                        sink.write(chunk)
+                        advance(len(chunk))
+            except requests.RequestException as error:
+                raise _cut(path, done) from error
+
+
+class LocalStorage:
+    """A folder of this machine. Links are refused, so nothing outside the folder is ever read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def list(self, path: str) -> Sequence[Entry]:
+        try:
+            with os.scandir(self._root / path) as found:
+                return [self._entry(path, entry) for entry in sorted(found, key=lambda entry: entry.name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise ArtifactError(f"cannot list {self._root / path}: {error.strerror}") from error
+
+    def _entry(self, parent: str, entry: os.DirEntry[str]) -> Entry:
+        path = f"{parent}/{entry.name}" if parent else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            return Entry(path, folder=True)
+        if not entry.is_file(follow_symlinks=False):
+            raise ArtifactError(
+                f"the artifact {entry.path} is a link or a device: only files and folders are taken",
+                hint="log the file itself",
+            )
+        return Entry(path, entry.stat(follow_symlinks=False).st_size)
+
+    def read(self, path: str, into: Path, limit: int | None, advance: Callable[[int], None]) -> None:
+        try:
+            source = os.fdopen(os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+        except OSError as error:
+            raise ArtifactError(f"cannot read the artifact {path}: {error.strerror}") from error
+        done = 0
+        with source, into.open("wb") as sink:
+            while chunk := source.read(CHUNK):
+                done += len(chunk)
+                if limit is not None and done > limit:
+                    raise _too_long(path, limit)
+                sink.write(chunk)
+                advance(len(chunk))
+
+
+class RemoteStorage:
+    """Any other storage that MLflow can read: s3, gs, wasbs, hdfs, a plugin's."""
+
+    def __init__(self, repository: Any, uri: str) -> None:
+        self._repository = repository
+        self._uri = uri
+
+    def list(self, path: str) -> Sequence[Entry]:
+        return _list(self._repository, path, self._uri)
+
+    def read(self, path: str, into: Path, limit: int | None, advance: Callable[[int], None]) -> None:
+        try:
+            # The method that every MLflow storage class has to have; the public one lists first, every time.
+            self._repository._download_file(path, str(into))
+        except ImportError as error:
+            raise missing_module(self._uri, error) from error
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's, told as such by the caller
+            if status_of(error) == 404:
+                raise _gone(path) from error
+            raise TransferError(
+                f"cannot read the artifact {path} from {redact(self._uri)}: {type(error).__name__}",
+                detail=redact(str(error)),
+            ) from error
+        advance(into.stat().st_size)
+
+
+def missing_module(uri: str, error: ImportError) -> EngineError:
+    """MLflow's storage classes import their clients only when they are used."""
+    scheme = uri.partition(":")[0]
+    return EngineError(
+        f"reading {scheme}: artifacts needs the Python module {error.name or error}",
+        hint=f"install it beside publisher, e.g. pip install {error.name or 'it'}",
+    )
+
+
+def _list(repository: Any, path: str, url: str) -> Sequence[Entry]:
+    try:
+        with told(url, f"the artifacts in {path or 'the root'}"):
+            found = repository.list_artifacts(path or None)
+    except ModelRegistryError as error:
+        cause = error.__cause__
+        if isinstance(cause, ImportError):
+            raise missing_module(url, cause) from cause
+        if isinstance(cause, Exception) and status_of(cause) == 404:
+            return []
+        if str(cause) == "Invalid path":  # MLflow's own check of the server's answer
+            raise ArtifactError(
+                f"the listing of {path or 'the root'} at {redact(url)} holds an unsafe path"
+            ) from cause
+        raise
+    # Some storages list a folder within itself (its marker object).
+    return [
+        Entry(
+            info.path.rstrip("/"),
+            None if info.is_dir or info.file_size is None else int(info.file_size),
+            info.is_dir,
+        )
+        for info in found
+        if info.path not in (".", path)
+    ]
+
+
+def _refused(response: requests.Response, url: str, path: str) -> Exception:
+    if response.status_code == 404:
+        return _gone(path)
+    return translate(requests.HTTPError(response.reason, response=response), url, f"the artifact {path}")
+
+
+def _gone(path: str) -> ArtifactError:
+    return ArtifactError(f"the artifact {path} is listed, but is not there", hint="log it again")
+
+
+def _too_long(path: str, limit: int) -> ArtifactError:
+    return ArtifactError(
+        f"the artifact {path} is longer than the {limit:,} bytes of its listing", hint="log it again"
+    )
+
+
+def _cut(path: str, done: int) -> TransferError:
+    return TransferError(f"the artifact {path} ended after {done:,} bytes: the connection broke")

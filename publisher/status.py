@@ -1,0 +1,96 @@
+"""The status of a target on a model version, as tags ``publisher.<target>.<field>``.
+
+Tags are no lock and no proof: anybody may write them. What cannot be read counts as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast, get_args
+
+from publisher.domain import ModelVersion, State, Status, Target
+
+FIELDS = ("reason", "image", "digest", "fingerprint", "attempts", "updated", "next_try", "state")
+
+
+def read(tags: Mapping[str, str], target_name: str) -> Status | None:
+    """The status that `tags` tell of the target; None where they tell none."""
+    values = {field: tags.get(key(target_name, field), "").strip() for field in FIELDS}
+    if values["state"] not in get_args(State):
+        return None
+    attempts = values["attempts"]
+    digest = values["digest"]
+    return Status(
+        state=cast(State, values["state"]),
+        reason=values["reason"],
+        image=values["image"],
+        digest=digest if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else "",
+        fingerprint=values["fingerprint"],
+        attempts=int(attempts) if re.fullmatch(r"[0-9]{1,6}", attempts) else 0,
+        updated=_time(values["updated"]),
+        next_try=_time(values["next_try"]),
+    )
+
+
+def to_tags(status: Status, target_name: str) -> dict[str, str]:
+    """The tags that say it, ``state`` last: whoever writes them in order leaves no half status behind."""
+    values = {
+        "reason": " ".join(status.reason.split()),
+        "image": status.image,
+        "digest": status.digest,
+        "fingerprint": status.fingerprint,
+        "attempts": str(status.attempts) if status.attempts else "",
+        "updated": _text(status.updated),
+        "next_try": _text(status.next_try),
+        "state": status.state,
+    }
+    return {key(target_name, field): values[field] for field in FIELDS if values[field]}
+
+
+def stale(tags: Mapping[str, str], status: Status, target_name: str) -> list[str]:
+    """The keys in `tags` that say something of the target which `status` no longer says."""
+    said = to_tags(status, target_name)
+    return [k for field in FIELDS if (k := key(target_name, field)) in tags and k not in said]
+
+
+def key(target_name: str, field: str) -> str:
+    return f"publisher.{target_name}.{field}"
+
+
+def fingerprint(version: ModelVersion, target: Target) -> str:
+    """16 hex digits over all that is known before anything is fetched and that decides what is published.
+
+    Not in it: the credentials, the cache, and how the registry is reached, for they change no image.
+    """
+    content = {
+        "version": [version.name, version.version, version.source, version.run_id],
+        "tags": sorted(item for item in version.tags.items() if item[0].startswith("MODEL_")),
+        "target": [
+            target.registry,
+            target.image,
+            [str(platform) for platform in target.platforms],
+            target.base,
+            target.builder,
+            target.python,
+            target.resolve,
+            target.user,
+            target.bytecode,
+        ],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _text(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
