@@ -59,13 +59,14 @@ start_docker() {
   say "starting dockerd by hand, log in $DOCKER_LOG"
   # A session of its own, and no pipe of ours: it outlives make, and make does not wait for it.
   # The pid files are those of a daemon that ended without cleaning up: none answers.
-  root sh -c "rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
-              setsid dockerd >'$DOCKER_LOG' 2>&1 </dev/null &"
+  local pid; pid=$(root sh -c "rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
+                   setsid dockerd >'$DOCKER_LOG' 2>&1 </dev/null & echo \$!")
   for _ in $(seq 120); do
     docker_answers && return
+    root kill -0 "$pid" 2>/dev/null || break
     sleep 0.5
   done
-  say "dockerd does not answer after 60 s; the end of $DOCKER_LOG:"
+  say "dockerd does not answer; the end of $DOCKER_LOG:"
   root tail -n 5 "$DOCKER_LOG"
 }
 
