@@ -1,0 +1,49 @@
+"""Where a base image goes: an OCI layout on disk, or a repository."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from publisher.errors import SettingsError
+from publisher.oci.reference import Reference, is_tag
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Either a folder (with the image's name in it) or a reference with a tag."""
+
+    folder: Path | None
+    reference: Reference | None
+    name: str
+
+
+def parse(text: str, python: str) -> Destination:
+    """Read ``oci:DIR[:TAG]`` or ``host/repository[:tag]``, with ``{python}`` replaced by the minor version.
+
+    Raises SettingsError.
+    """
+    unknown = sorted(set(_FIELD.findall(text)) - {"python"})
+    if unknown:
+        raise SettingsError([f"the destination {text!r} has the unknown field {{{unknown[0]}}}"], hint=_HINT)
+    filled = text.replace("{python}", python)
+    if filled.startswith("oci:"):
+        folder, colon, tag = filled[4:].rpartition(":")
+        if not colon or not is_tag(tag):  # a slash after the last colon: it belongs to the folder's name
+            folder, tag = filled[4:], "latest"
+        if not folder:
+            raise SettingsError([f"{text!r} names no folder"], hint=_HINT)
+        return Destination(Path(folder), None, tag)
+    try:
+        reference = Reference.parse(filled)
+    except ValueError as error:
+        raise SettingsError([str(error)], hint=_HINT) from error
+    if reference.digest or not reference.tag:
+        raise SettingsError([f"{text!r} names a digest; a new image is named by a tag"], hint=_HINT)
+    return Destination(None, reference, reference.tag)
+
+
+_HINT = "Write oci:DIR, oci:DIR:TAG, or registry.example.org/bases/python:{python}."
