@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - MLflow and scikit-learn take seconds to import: tests without models need not wait
 """Models as people make them, trained, logged and registered against a real MLflow server.
 
 Each function returns what the notebook saw: the rows that it sent and the predictions that it got, from the

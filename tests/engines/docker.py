@@ -50,7 +50,9 @@ class Docker:
             self._wait(container, url, EMULATED_SECONDS if emulated(platform) else NATIVE_SECONDS)
             yield url
         except Exception as error:
-            log = subprocess.run(["docker", "logs", "--tail", "60", container], capture_output=True, check=False)
+            log = subprocess.run(
+                ["docker", "logs", "--tail", "60", container], capture_output=True, check=False
+            )
             error.add_note(f"the log of {reference} on {platform}:\n{(log.stdout + log.stderr).decode()}")
             raise
         finally:
@@ -95,7 +97,7 @@ class Docker:
 def predict(url: str, request: Mapping[str, Any], *, seconds: float = 120) -> Any:
     """What /invocations of a served model answers for a request, under its key ``predictions``."""
     body = json.dumps(request).encode()
-    call = urllib.request.Request(  # noqa: S310  # the URL is of our own container
+    call = urllib.request.Request(  # the URL is of our own container
         f"{url}/invocations", data=body, headers={"Content-Type": "application/json"}
     )
     try:
@@ -125,7 +127,9 @@ def can_emulate(platform: str) -> bool:
 def answers() -> bool:
     """True where a docker command line reaches a daemon."""
     try:
-        return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
+        return (
+            subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -142,7 +146,9 @@ def _docker(*arguments: str, seconds: float = 60) -> str:
         ["docker", *arguments], capture_output=True, text=True, check=False, timeout=seconds
     )
     if done.returncode:
-        raise RuntimeError(f"docker {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        raise RuntimeError(
+            f"docker {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-4000:]}"
+        )
     return done.stdout
 
 

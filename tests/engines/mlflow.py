@@ -34,7 +34,7 @@ class MlflowServer:
 
     def client(self) -> MlflowClient:
         """A client of this server alone: the process's own tracking URI stays what it is."""
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 

@@ -1,0 +1,111 @@
+"""What the ends of the way share: a base image in the registry, and a folder from which publisher is run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import publisher
+from tests.engines import require
+from tests.engines.bare_client import push_layout
+from tests.engines.docker import unavailable
+from tests.engines.mlflow import MlflowServer
+from tests.engines.registry import RealRegistry
+
+PLATFORMS = ("linux/amd64", "linux/arm64")
+# The model's Python is the one that trained it, so the base must be the suite that has it.
+SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
+# Of the person who runs the tests: none of it may reach the publisher under test.
+FOREIGN = ("MLFLOW_", "MODEL_", "PUBLISHER_", "REGISTRY_", "DOCKER_")
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A folder with a publisher.toml and a cache of its own: what a laptop or a pod is to the publisher."""
+
+    folder: Path
+
+    def publisher(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, expect: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the installed command here. `expect` is the exit code that it must have, None for any."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+        clean |= {"XDG_CACHE_HOME": str(self.folder / "cache"), "DOCKER_CONFIG": str(self.folder / "docker")}
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("publisher")), *arguments],
+            cwd=self.folder,
+            env={**clean, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        if expect is not None and done.returncode != expect:
+            raise AssertionError(
+                f"publisher {' '.join(arguments)} ended with {done.returncode}, not {expect}:\n"
+                f"{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+            )
+        return done
+
+
+NewWorkplace = Callable[..., Workplace]
+
+
+@pytest.fixture(scope="session")
+def new_workplace(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_server: MlflowServer, base_image: str
+) -> NewWorkplace:
+    """Make a workplace: ``new_workplace(TEST="127.0.0.1:5000/demo", fresh=True)``; one target per keyword.
+
+    Workplaces share a cache folder, as commands on one machine do, unless `fresh`.
+    """
+    shared = tmp_path_factory.mktemp("cache")
+
+    def make(*, fresh: bool = False, base: str = base_image, **targets: str) -> Workplace:
+        folder = tmp_path_factory.mktemp("workplace")
+        cache = folder / "own-cache" if fresh else shared
+        lines = [f'mlflow_tracking_uri = "{mlflow_server.uri}"', f'cache_folder = "{cache}"']
+        for name, registry in targets.items():
+            lines += [f"[targets.{name}]", f'registry = "{registry}"', f'base = "{base}"']
+            lines += [f"platforms = {list(PLATFORMS)}"]
+        (folder / "publisher.toml").write_text("\n".join(lines) + "\n")
+        return Workplace(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def base_layout() -> Path:
+    """A base image for both platforms as an OCI layout. Kept between runs: it is made of 100 MB of downloads."""
+    require("mmdebstrap", "mmdebstrap")
+    suite = SUITES.get(sys.version_info[:2])
+    if suite is None:
+        unavailable(f"no Debian release has Python {sys.version_info.major}.{sys.version_info.minor}")
+    # Keyed by what makes it, or a broken base image would hide behind the good one of yesterday.
+    seen = hashlib.sha256()
+    for source in sorted((Path(publisher.__file__).parent / "baseimage").rglob("*.py")):
+        seen.update(source.read_bytes())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publisher-tests" / "base"
+    folder = cache / f"{suite}-{seen.hexdigest()[:16]}"
+    if not (folder / "index.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = folder.with_name(f".{folder.name}.{os.getpid()}")
+        wanted = [word for platform in PLATFORMS for word in ("--platform", platform)]
+        Workplace(folder.parent).publisher("base-image", f"oci:{part}", "--suite", suite, *wanted)
+        part.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_image(base_layout: Path, registry: RealRegistry) -> str:
+    """The same in the registry, as a target's `base` names it."""
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    push_layout(base_layout, registry.host, "base/python", minor)
+    return f"{registry.host}/base/python:{{python}}"
