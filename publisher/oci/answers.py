@@ -1,0 +1,147 @@
+"""What a registry's answers mean to the user: one error with the registry's own words, made harmless."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import requests
+import urllib3
+
+from publisher.errors import AuthenticationError, RegistryError, RegistryUnavailableError
+from publisher.oci.retries import TRANSIENT, AgainError, retry_after
+
+_LONGEST = 2048  # bytes of an error's body that are read, and characters that are told
+_URL = re.compile(r"(https?://)(?:[^\s/@\"'<>]*@)?([^\s?\"'<>]+)(\?[^\s\"'<>]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A refusal: the codes of distribution-spec ("Error codes"), and the text for people."""
+
+    status: int
+    codes: tuple[str, ...]
+    text: str
+    html: bool
+
+
+def read_answer(response: requests.Response) -> Answer:
+    """Read at most 2 KB of the body, and be done with the response."""
+    try:
+        body = response.raw.read(_LONGEST, decode_content=True) or b""
+    except (urllib3.exceptions.HTTPError, OSError):
+        body = b""
+    discard(response)
+    html = response.headers.get("Content-Type", "").startswith("text/html")
+    text = body.decode("utf-8", "replace")
+    codes: list[str] = []
+    try:
+        errors = json.loads(text)["errors"]
+        codes = [str(error["code"]) for error in errors]
+        text = "; ".join(f"{error['code']}: {error.get('message') or ''}".rstrip(": ") for error in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        if html:
+            text = ""
+    text = text or f"{response.status_code} {response.reason}"
+    return Answer(response.status_code, tuple(codes), harmless(text), html)
+
+
+def discard(response: requests.Response) -> None:
+    """Read what little may be left, so that the connection can be used again; else close it."""
+    with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+        response.raw.read(_LONGEST)
+    response.close()
+
+
+def harmless(text: str) -> str:
+    """One line; no control characters; no query strings, which carry signatures, and no users in URLs."""
+    text = "".join(char if char.isprintable() else " " for char in text)
+    text = _URL.sub(lambda url: url[1] + url[2] + ("?..." if url[3] else ""), text)
+    return " ".join(text.split())[:_LONGEST]
+
+
+def refusal(
+    host: str, what: str, response: requests.Response, redact: Callable[[str], str]
+) -> RegistryError | AgainError:
+    """The error for an answer that says no to `what` (``pushing to team/model``)."""
+    answer = read_answer(response)
+    status, text = answer.status, redact(answer.text)
+    if status in TRANSIENT:
+        fault = RegistryUnavailableError(
+            f"the registry {host} fails while {what}: {text}",
+            hint="It was asked several times; try again later",
+            status=status,
+        )
+        return AgainError(fault, after=retry_after(response.headers.get("Retry-After")))
+    if status in (401, 403) or "DENIED" in answer.codes:
+        return AuthenticationError(
+            f"the registry {host} refuses {what}: {text}",
+            hint="Check that our user may do this: REGISTRY_USER and REGISTRY_TOKEN, or `docker login`",
+            status=status,
+        )
+    if answer.html:
+        return RegistryError(
+            f"{host} does not speak the registry protocol: it answers {status} with a web page",
+            hint="Check the registry's host and port (REGISTRY_URL)",
+            status=status,
+        )
+    hint = ""
+    if "NAME_UNKNOWN" in answer.codes:
+        hint = "On this registry the repository must exist first: create it"
+    elif status == 413:
+        hint = "The registry, or a proxy before it, limits the size of an upload: raise that limit"
+    return RegistryError(
+        f"the registry {host} says no to {what}: {text}",
+        hint=hint,
+        detail=" ".join(answer.codes),
+        status=status,
+    )
+
+
+def unreachable(host: str, error: Exception) -> RegistryError | AgainError:
+    """The error for a request that got no answer."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return RegistryError(
+            f"the certificate of the registry {host} is not trusted",
+            hint="Set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the file of the authority that signed it",
+        )
+    if any("WRONG_VERSION_NUMBER" in str(cause) or "HTTP_REQUEST" in str(cause) for cause in causes):
+        return RegistryError(
+            f"the registry {host} speaks plain HTTP, where HTTPS is expected",
+            hint="Give it a certificate or, on a network that you trust, set `insecure = true` for its target",
+        )
+    absent = any(
+        isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+        for cause in causes
+    )
+    fault = RegistryUnavailableError(
+        f"cannot reach the registry {host}: {_reason(causes)}",
+        hint="Check its host and port (REGISTRY_URL), and the network and proxy between",
+    )
+    return AgainError(fault, absent=absent)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    if any(isinstance(cause, urllib3.exceptions.ConnectTimeoutError) for cause in causes):
+        return "no answer to the attempt to connect"
+    for cause in causes:
+        if isinstance(cause, (socket.gaierror, ConnectionError)) and cause.args:
+            return str(getattr(cause, "strerror", None) or cause.args[-1])
+    if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
+        return "no answer in time"
+    return harmless(str(causes[-1])) or type(causes[-1]).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that led to it. urllib3 keeps them as `reason` or argument, not only as a cause."""
+    seen: list[BaseException] = [error]
+    for found in seen:  # grows while it is walked
+        yield found
+        inner = [found.__cause__, found.__context__, getattr(found, "reason", None), *found.args]
+        seen += [cause for cause in inner if isinstance(cause, BaseException) and cause not in seen]

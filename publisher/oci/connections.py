@@ -1,0 +1,100 @@
+"""HTTP connections as big transfers need them, on requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+BLOCK = 1 << 20  # bytes; urllib3's own 16 KiB halve the speed of an upload
+CONNECT_SECONDS = 4.0
+_SEND_SECONDS = 180.0  # for one block
+_CONNECTIONS = 32
+
+
+class _Plain(HTTPConnection):
+    """urllib3 sends under the *connect* timeout: one block on a slow line would break it off."""
+
+    def connect(self) -> None:
+        super().connect()
+        if self.sock is not None:
+            self.sock.settimeout(_SEND_SECONDS)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            self.timeout = _SEND_SECONDS
+        super().request(*args, **kwargs)
+
+
+class _Secure(_Plain, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, blocksize=BLOCK, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, blocksize=BLOCK, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        return manager
+
+
+class _OwnAuth(AuthBase):
+    """Leaves a request as it is. While a session has an auth of its own, requests does not read ~/.netrc,
+    whose passwords nobody meant for us; proxies and certificate bundles still come from the environment."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def session(certificates: str | None = None) -> requests.Session:
+    """A session for several threads. `certificates`: a file of authorities, unless REQUESTS_CA_BUNDLE is set."""
+    made = requests.Session()
+    adapter = _Adapter(pool_connections=8, pool_maxsize=_CONNECTIONS)
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    made.auth = _OwnAuth()
+    made.verify = certificates or True
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # identity: a digest is of the bytes as they are stored
+    made.headers.update({"User-Agent": "model-publisher", "Accept-Encoding": "identity"})
+    return made
+
+
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    **content: Any,
+) -> requests.Response:
+    """One request and the head of its answer; `seconds` without a byte end it. Raises RequestException.
+
+    Not `session.request`: that one reads the whole body of a redirect, and its target, even when told not to
+    follow it, and both are a stranger's.
+    """
+    request = requests.Request(method, url, headers=dict(headers or {}), **content)
+    prepared = session.prepare_request(request)
+    settings: dict[str, Any] = dict(
+        session.merge_environment_settings(prepared.url or url, {}, True, None, None)
+    )
+    adapter = session.get_adapter(prepared.url or url)
+    return adapter.send(prepared, timeout=(CONNECT_SECONDS, seconds), **settings)

@@ -1,0 +1,148 @@
+"""A layout into a repository: blobs, then platform manifests, then the index by digest. A tag is a step apart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TypeVar
+
+from publisher.errors import RegistryError
+from publisher.oci.layout import Descriptor, Layout, RemoteBlob
+from publisher.oci.reference import Repository
+from publisher.oci.registry import Registries, Registry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did. `sent`: bytes of blobs and manifests; `mounted`, `present`: numbers of blobs."""
+
+    sent: int = 0
+    mounted: int = 0
+    present: int = 0
+
+
+def push(
+    layout: Layout,
+    repository: Repository,
+    registries: Registries,
+    *,
+    workers: int = 8,
+    on_total: Callable[[int], None] | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+    mount_from: Sequence[Repository] = (),
+) -> Pushed:
+    """Bring `layout` into `repository`, by digest. What is there, or can be mounted there, is not sent.
+
+    `mount_from`: repositories that may have the blobs; those of another registry are of no use here.
+    `on_total` hears the bytes to send each time that they grow, `on_bytes` each amount that went (negative
+    where an attempt failed); both from several threads. Raises RegistryError and its kin, and what opening a
+    blob raises.
+    """
+    registry = registries.at(repository.host)
+    if registry.head_manifest(repository.name, layout.top.digest):
+        # The order below is the reason: a registry has a top manifest only after everything that it names.
+        return Pushed(present=len(layout.blobs))
+    near = tuple(source.name for source in mount_from if source.host == repository.host)
+    run = _Run(layout, repository, registry, near, on_total=on_total or _ignore, on_bytes=on_bytes or _ignore)
+    with ThreadPoolExecutor(workers, thread_name_prefix="push") as pool:
+        by_size = sorted(layout.blobs, key=lambda digest: -layout.sizes[digest])
+        run.all(pool, run.blob, by_size)
+        below = [child for child in layout.children() if child.digest != layout.top.digest]
+        run.all(pool, run.manifest, below)
+    run.manifest(layout.top)
+    return Pushed(run.sent, run.mounted, run.present)
+
+
+def tag(
+    layout_top: Descriptor, manifest_bytes: bytes, repository: Repository, tag: str, registries: Registries
+) -> None:
+    """Put the top manifest, which was pushed, under `tag`: from here on others see it. Whatever the tag
+    held before is replaced; to look first is the caller's part."""
+    registry = registries.at(repository.host)
+    registry.put_manifest(repository.name, tag, layout_top.media_type, manifest_bytes)
+
+
+class _Run:
+    """The counts and callbacks of one push; its methods run in several threads."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        repository: Repository,
+        registry: Registry,
+        near: tuple[str, ...],
+        *,
+        on_total: Callable[[int], None],
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        self._layout = layout
+        self._repository = repository
+        self._registry = registry
+        self._near = near
+        self._on_total = on_total
+        self._on_bytes = on_bytes
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._total = 0
+        self.sent = 0
+        self.mounted = 0
+        self.present = 0
+
+    def all(self, pool: ThreadPoolExecutor, work: Callable[[T], None], items: Sequence[T]) -> None:
+        """Work through `items`; the first error stops the others, in mid-blob too, and is raised."""
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            self._stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def blob(self, digest: str) -> None:
+        name, size = self._repository.name, self._layout.sizes[digest]
+        if self._registry.head_blob(name, digest) is not None:
+            with self._lock:
+                self.present += 1
+            return
+        for source in self._sources(digest):
+            if self._registry.mount_blob(name, digest, source):
+                with self._lock:
+                    self.mounted += 1
+                return
+        with self._lock:
+            self._total += size
+            self._on_total(self._total)
+        self._registry.push_blob(name, digest, size, self._layout.blobs[digest].open, self._went)
+        with self._lock:
+            self.sent += size
+
+    def manifest(self, descriptor: Descriptor) -> None:
+        content = self._layout.manifests[descriptor.digest]
+        self._registry.put_manifest(self._repository.name, descriptor.digest, descriptor.media_type, content)
+        with self._lock:
+            self.sent += len(content)
+
+    def _went(self, amount: int) -> None:
+        if amount > 0 and self._stopped.is_set():
+            raise RegistryError(
+                "stopped, because another blob failed"
+            )  # nobody hears it: the first error is told
+        self._on_bytes(amount)
+
+    def _sources(self, digest: str) -> list[str]:
+        """Repositories of the same registry to mount from: the one that is known to have the blob first."""
+        blob = self._layout.blobs[digest]
+        known = []
+        if isinstance(blob, RemoteBlob) and blob.repository.host == self._repository.host:
+            known.append(blob.repository.name)
+        return [name for name in dict.fromkeys([*known, *self._near]) if name != self._repository.name]
+
+
+def _ignore(_: int) -> None:
+    """For callers that do not listen."""

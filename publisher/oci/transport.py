@@ -1,0 +1,124 @@
+"""Requests to one registry: its scheme, our credentials and no other host's, redirects, retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import requests
+
+from publisher.errors import RegistryError
+from publisher.oci.answers import discard, refusal, unreachable
+from publisher.oci.authorization import Authorization, Scopes
+from publisher.oci.connections import exchange, session
+from publisher.oci.credentials import Credentials
+from publisher.oci.hosts import Origin
+from publisher.oci.reference import api_host
+from publisher.oci.retries import Retries
+
+T = TypeVar("T")
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOPS = 5
+# Docker Hub keeps its token service under another name than its registry.
+REALMS: Mapping[str, frozenset[str]] = {"docker.io": frozenset({"auth.docker.io"})}
+
+
+class Body(Protocol):
+    """What requests streams: its length is the Content-Length."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterable[bytes]: ...
+
+    def read(self, amount: int = -1) -> bytes: ...
+
+
+class Transport:
+    """Safe for several threads. `timeout`: seconds without a byte from the registry."""
+
+    def __init__(
+        self,
+        host: str,
+        credentials: Credentials,
+        *,
+        insecure: bool = False,
+        timeout: float = 60.0,
+        retries: Retries = Retries(),  # noqa: B008 - frozen
+        realms: Mapping[str, frozenset[str]] = REALMS,
+        certificates: str | None = None,
+    ) -> None:
+        self.host = host
+        self.origin = Origin(host, api_host(host), insecure=insecure)
+        self._timeout = timeout
+        self._retries = retries
+        self._session = session(certificates)
+        self._authorization = Authorization(
+            self.origin, credentials.for_host(host), self._session, realms.get(host, frozenset())
+        )
+        self._answered = False
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Call `attempt` until it raises no AgainError, within the bounds of our retries."""
+        return self._retries.run(attempt, answered=lambda: self._answered)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        scopes: Scopes,
+        ok: Iterable[int],
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], Body | bytes] | None = None,
+        seconds: float | None = None,
+    ) -> requests.Response:
+        """One request, with a status of `ok`; the caller reads and closes the response.
+
+        `url` may be a path below the registry. `what` completes "the registry refuses ...". `body` is called
+        for each time that the body is sent. Raises RegistryError and its kin, AgainError.
+        """
+        url = url if "://" in url else self.origin.url + url
+        challenged = False
+        for _ in range(_HOPS):
+            own = self.origin.owns(url)
+            sent = self._authorization.header(scopes) if own else None
+            response = self._send(method, url, {**(headers or {}), **_header(sent)}, body, seconds)
+            if response.status_code in ok:
+                return response
+            if response.status_code == 401 and own and not challenged:
+                challenged = True
+                self._authorization.learn(response, scopes, sent, what)
+            elif response.status_code in _REDIRECTS and "Location" in response.headers:
+                discard(response)
+                url = self.origin.locate(url, response.headers["Location"])
+            else:
+                raise refusal(self.host, what, response, self._authorization.redact)
+        raise RegistryError(f"the registry {self.host} redirects {what} without end")
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Body | bytes] | None,
+        seconds: float | None,
+    ) -> requests.Response:
+        try:
+            response = exchange(
+                self._session,
+                method,
+                url,
+                headers=headers,
+                data=body() if body else None,
+                seconds=max(self._timeout, seconds or 0.0),
+            )
+        except (requests.RequestException, UnicodeError) as error:
+            raise unreachable(self.host, error) from None
+        self._answered = True
+        return response
+
+
+def _header(sent: str | None) -> dict[str, str]:
+    return {"Authorization": sent} if sent else {}
