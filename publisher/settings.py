@@ -1,0 +1,148 @@
+"""Settings: flags > environment > publisher.toml, wholly validated before any work, every fault told at once.
+
+Credentials are no settings: REGISTRY_USER and REGISTRY_TOKEN are read where they are used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource
+
+from publisher import settings_sources as sources
+from publisher.domain import Target
+from publisher.errors import SettingsError
+from publisher.settings_keys import Keys, TargetKeys
+
+_SECRET = re.compile(r"token|passw|secret|credential|username|api_?key", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a run may depend on, besides credentials. Folders are absolute."""
+
+    mlflow_tracking_uri: str
+    targets: tuple[Target, ...]
+    cache_folder: Path
+    work_folder: Path | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    jobs: int = 8  # transfers at once
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that select versions. With no target at all, as for a mere download, the implied one's."""
+        tags = [target.tag for target in self.targets] or [default_tag(sources.IMPLIED_TARGET)]
+        return tuple(dict.fromkeys(tags))
+
+
+def default_tag(name: str) -> str:
+    """The tag that selects the target `name` where its table names no other."""
+    return f"EXTERNAL_TARGET_{sources.normal(name)}"
+
+
+def load(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    *,
+    need_target: bool = False,
+) -> Settings:
+    """Merge and validate. `file` defaults to ./publisher.toml where there is one.
+
+    `flags` whose value is None were not given. With `need_target`, no target at all is a fault.
+    Raises SettingsError, whose `faults` name each wrong key as it was written, where, and what is expected.
+    """
+    faults: list[str] = []
+    in_file = sources.of_file(file, faults)
+    in_environment = sources.of_environment(environ, in_file, faults)
+    layers = [
+        sources.of_flags(flags),
+        in_environment,
+        in_file,
+        sources.implied(environ, in_file, in_environment),
+    ]
+    named = any(path[0] == "targets" for layer in layers for path in layer)
+    if need_target and not named and not faults:  # a file that cannot be read might have named one
+        faults.append(
+            f"no target: expected REGISTRY_URL in the environment, or a table [targets.NAME] in {sources.FILE}"
+        )
+    try:
+        keys = _merged(layers)
+    except ValidationError as error:
+        given = {path: value for layer in reversed(layers) for path, value in layer.items()}
+        faults += [_fault(detail, given) for detail in error.errors(include_url=False)]
+        keys = None
+    if faults or not keys:
+        raise SettingsError(faults, hint="docs/settings.md lists every key")
+    return Settings(
+        mlflow_tracking_uri=keys.mlflow_tracking_uri,
+        targets=tuple(
+            Target(name=name, **{**dict(table), "tag": table.tag or default_tag(name)})
+            for name, table in keys.targets.items()
+        ),
+        cache_folder=keys.cache_folder.absolute(),
+        work_folder=keys.work_folder and keys.work_folder.absolute(),
+        model_name=keys.model_name,
+        model_version=keys.model_version,
+        jobs=keys.jobs,
+    )
+
+
+def _merged(layers: list[sources.Layer]) -> Keys:
+    documents = [sources.nested(layer) for layer in layers]
+
+    class Merged(Keys):
+        # Without this, the environment of the process would be read, and no trace kept of what came from it.
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: Any, *_: Any, **__: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return tuple(InitSettingsSource(settings_cls, document) for document in documents)
+
+    return Merged()  # type: ignore[call-arg]  # the values come from its sources
+
+
+def _fault(detail: ErrorDetails, given: sources.Layer) -> str:
+    """``KEY in PLACE: what is expected``, with the key as it was written."""
+    path = tuple(str(step) for step in detail["loc"] if step != "[key]")
+    fields: Mapping[str, Any] = TargetKeys.model_fields if len(path) == 3 else Keys.model_fields
+    nearest = next((given[path[:n]] for n in range(len(path), 0, -1) if path[:n] in given), None)
+    if not nearest:
+        wanted = fields[path[-1]].description
+        return f"{path[-1]} is not set: expected {wanted}, in {path[-1].upper()} or in {sources.FILE}"
+    return f"{nearest}: {_expected(detail, path, nearest, fields)}"
+
+
+def _expected(
+    detail: ErrorDetails, path: sources.KeyPath, given: sources.Given, fields: Mapping[str, Any]
+) -> str:
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "extra_forbidden":
+            return f"unknown key{_suggestion(given, path[-1], fields)}"
+        case "missing":
+            return f"has no {path[-1]}: expected {fields[path[-1]].description}"
+    if len(path) == 2:
+        named = detail["loc"][-1] == "[key]"
+        return "expected a name of letters, digits, - and _" if named else "expected a table [targets.NAME]"
+    value = detail["input"]
+    shown = f", got {value!r}" if isinstance(value, str | int | float) and len(str(value)) <= 80 else ""
+    return f"expected {fields[path[-1]].description}{shown}"
+
+
+def _suggestion(given: sources.Given, key: str, fields: Mapping[str, Any]) -> str:
+    if _SECRET.search(key):
+        return "; credentials are no settings: expected REGISTRY_USER and REGISTRY_TOKEN in the environment"
+    close = difflib.get_close_matches(key.lower(), list(fields), n=1)
+    if close:
+        return f"; did you mean {given.respelled(key, close[0])}?"
+    return f"; expected one of {', '.join(sorted(fields))}"

@@ -1,0 +1,214 @@
+"""The keys of publisher.toml and what each value must be. Where values come from: settings.py.
+
+A field's description completes the sentence "expected …" of a fault, so it says what to write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from ipaddress import ip_address
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from publisher.domain import MACHINES, Platform, Target
+from publisher.oci.reference import Reference
+
+PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
+BASE = "docker.io/library/python:{python}-slim"
+_REGISTRY = "host[:port][/prefix] in lower case, such as quay.io/team, or oci:DIR"
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
+
+
+def _registry(value: str, info: ValidationInfo) -> str:
+    if value.startswith("oci:"):
+        if not value[4:].strip():
+            raise ValueError(f"expected {_REGISTRY}")
+        return value
+    scheme, _, rest = value.rpartition("://")
+    if scheme.lower() not in ("", "http", "https"):
+        raise ValueError(f"expected {_REGISTRY}, or a URL that begins with https://")
+    if "@" in rest:
+        # Never shown: what stands before the @ of a URL is a password more often than not.
+        raise ValueError("must not hold credentials: put them into REGISTRY_USER and REGISTRY_TOKEN")
+    host, slash, prefix = rest.rstrip("/").partition("/")
+    host = host.lower()
+    try:
+        found = Reference.parse(f"{host}{slash}{prefix}/x").repository.host
+    except ValueError:
+        raise ValueError(f"expected {_REGISTRY}, got {value!r}") from None
+    if host not in (found, "index.docker.io"):
+        raise ValueError(f"must begin with a host, got {value!r}; Docker Hub's is docker.io/{value}")
+    if scheme.lower() == "http" and not info.data.get("insecure", True) and not _is_loopback(host):
+        raise ValueError(
+            f"http:// sends everything to {host} unencrypted; write https://, or set insecure = true"
+        )
+    return f"{host}{slash}{prefix}"
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _sample(template: str, **known: str) -> str:
+    """The template filled in; raises ValueError that names the placeholders it may have."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError:
+        raise ValueError(f"{template!r} has a brace without its pair") from None
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in known or spec or conversion):
+            accepted = ", ".join(f"{{{key}}}" for key in known)
+            raise ValueError(f"{{{name}}} is not a placeholder here; known: {accepted}")
+    return template.format(**known)
+
+
+def _reference(text: str, template: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except ValueError:
+        raise ValueError(f"{template!r} does not make an image reference: {text!r} is none") from None
+
+
+def _place(info: ValidationInfo) -> str:
+    # A registry with a fault of its own is not in `data`, and a layout on disk has no host: any will do there.
+    registry: str = info.data.get("registry", "oci:")
+    return "registry.invalid" if registry.startswith("oci:") else registry
+
+
+def _image(value: str, info: ValidationInfo) -> str:
+    place = _place(info)
+    text = _sample(value, registry=place, model="model", version="1", target="target")
+    if "{version}" not in value:
+        raise ValueError(f"must contain {{version}}, or versions would overwrite each other: {value!r}")
+    reference = _reference(text, value)
+    if reference.repository.host != Reference.parse(f"{place}/x").repository.host:
+        raise ValueError(f"must lead into the target's own registry: begin with {{registry}}/, got {value!r}")
+    return value
+
+
+def _cache(value: str, info: ValidationInfo) -> str:
+    if value:
+        # The tag is the lock's hash, so the setting itself must be a plain repository.
+        _reference(_sample(value, registry=_place(info)) + ":tag", value)
+    return value
+
+
+def _base(value: str) -> str:
+    text = _sample(value, python="3.11")
+    if not value.startswith("oci:"):
+        _reference(text, value)
+    elif not value[4:].strip():
+        raise ValueError("expected an image reference, or oci:DIR")
+    return value
+
+
+def _platforms(value: object) -> tuple[Platform, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names:
+        raise ValueError(f"expected a list of {' and '.join(PLATFORMS)}")
+    found = [Platform.parse(str(name)) for name in names]
+    for platform in found:
+        if str(platform) not in PLATFORMS:
+            raise ValueError(f"{platform} cannot be built yet; expected a list of {' and '.join(PLATFORMS)}")
+    return tuple(dict.fromkeys(found))
+
+
+def _user(value: str) -> str:
+    uid, _, gid = value.partition(":")
+    if not re.fullmatch(r"\d+(:\d+)?", value, re.ASCII) or max(int(uid), int(gid or 0)) > 2**32 - 2:
+        raise ValueError(f"expected a numeric uid or uid:gid, such as 10001:10001, got {value!r}")
+    if int(uid) == 0:
+        raise ValueError("must not be root: clusters refuse such images; expected a uid other than 0")
+    return value
+
+
+def _tracking_uri(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        raise ValueError(
+            "must not hold credentials: put them into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if not value or not value.isprintable():
+        raise ValueError("expected the address of an MLflow server, such as https://mlflow.example.org")
+    return value
+
+
+# In TOML a number without quotes is natural for these.
+_Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
+_Folder = AfterValidator(lambda path: path.expanduser())
+
+
+class TargetKeys(BaseModel):
+    """One table ``[targets.NAME]``. A field's check may look only at the fields above it."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+
+    insecure: bool = Field(_DEFAULTS["insecure"], description="true or false")
+    registry: Annotated[str, AfterValidator(_registry)] = Field(description=_REGISTRY)
+    tag: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_.:/-]{1,250}$", description="a tag's key: letters, digits and _ . - : /"
+    )
+    platforms: Annotated[Any, PlainValidator(_platforms)] = Field(_platforms(PLATFORMS), description="a list")
+    base: Annotated[str, AfterValidator(_base)] = Field(BASE, description="an image reference, or oci:DIR")
+    builder: Literal["auto", "layers"] = Field(_DEFAULTS["builder"], description="auto or layers")
+    image: Annotated[str, AfterValidator(_image)] = Field(
+        _DEFAULTS["image"], description="a template such as {registry}/{model}:v{version}"
+    )
+    cache: Annotated[str, AfterValidator(_cache)] = Field(
+        _DEFAULTS["cache"], description='a repository such as {registry}/publisher-cache, or "" for none'
+    )
+    python: str | None = Field(
+        None, pattern=r"^3\.[0-9]{1,2}$", description='a minor version in quotes, such as "3.11"'
+    )
+    resolve: Literal["registered", "latest"] = Field(_DEFAULTS["resolve"], description="registered or latest")
+    user: Annotated[str, _Digits, AfterValidator(_user)] = Field(
+        _DEFAULTS["user"], description="uid or uid:gid"
+    )
+    bytecode: bool = Field(_DEFAULTS["bytecode"], description="true or false")
+
+
+TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Keys(BaseSettings):
+    """The whole document."""
+
+    # Before pydantic 2.10 every name that begins with model_ was its own.
+    model_config = SettingsConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
+
+    mlflow_tracking_uri: Annotated[str, AfterValidator(_tracking_uri)] = Field(
+        description="the address of an MLflow server, such as https://mlflow.example.org"
+    )
+    cache_folder: Annotated[Path, _Folder] = Field(
+        default_factory=lambda: platformdirs.user_cache_path("publisher"), description="a folder"
+    )
+    work_folder: Annotated[Path | None, AfterValidator(lambda path: path and path.expanduser())] = Field(
+        None, description="a folder"
+    )
+    jobs: int = Field(8, ge=1, le=64, description="a whole number from 1 to 64")
+    model_name: str | None = Field(None, description="the name of a registered model")
+    model_version: Annotated[str | None, _Digits] = Field(
+        None, pattern=r"^[1-9][0-9]*$", description="the number of a model version, such as 8"
+    )
+    targets: dict[TargetName, TargetKeys] = Field(
+        default_factory=dict, description="tables [targets.NAME], NAME of letters, digits, - and _"
+    )
