@@ -72,6 +72,13 @@ class MlflowSource:
         with told(self._uri, "a connection"):
             return MlflowClient(tracking_uri=self._uri)
 
+    @cached_property
+    def _writer(self) -> Any:
+        # MlflowClient of 3.x asks before each tag whether the model is a prompt: twice the requests. The client
+        # below it writes at once.
+        below = getattr(self._client, "_get_registry_client", None)
+        return below() if below else self._client
+
     def discover(self, target: Target) -> Iterator[ModelVersion]:
         """The versions whose tag `target.tag` is true-like (true, 1, yes, on), a page of them at a request."""
         if not re.fullmatch(r"[^`'\"\\\x00-\x1f]+", target.tag):
@@ -138,12 +145,12 @@ class MlflowSource:
 
         def write(key: str) -> None:
             with told(self._uri, f"tags of model version {version}"):
-                self._client.set_model_version_tag(version.name, version.version, key, wanted[key])
+                self._writer.set_model_version_tag(version.name, version.version, key, wanted[key])
             have[key] = wanted[key]
 
         def remove(key: str) -> None:
             with told(self._uri, f"tags of model version {version}"):
-                self._client.delete_model_version_tag(version.name, version.version, key)
+                self._writer.delete_model_version_tag(version.name, version.version, key)
             have.pop(key, None)
 
         with ThreadPoolExecutor(THREADS) as pool:

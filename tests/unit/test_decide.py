@@ -1,0 +1,114 @@
+"""Each situation, its action and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from publisher.decide import decide, next_try
+from publisher.domain import ModelVersion, Platform, Status, Target
+from publisher.status import fingerprint
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+TARGET = Target("lab", "EXTERNAL_TARGET_LAB", "r.example.org", (Platform("linux", "amd64"),), "python:3.11")
+VERSION = ModelVersion("m", "3", "runs:/1/m", NOW, "1", {})
+SAME = fingerprint(VERSION, TARGET)
+DIGEST = "sha256:" + "a" * 64
+PUBLISHED = Status("published", image="r/m:v3", digest=DIGEST, fingerprint=SAME)
+FAILED = Status("failed", "no wheel for linux/arm64", fingerprint=SAME, attempts=2)
+PUBLISHING = Status("publishing", fingerprint=SAME)
+
+
+def test_never_published() -> None:
+    """A version without a status is published."""
+    assert decide(VERSION, TARGET, None, NOW).action == "publish"
+
+
+def test_published() -> None:
+    """What is published is left alone, and the reason says as what."""
+    decision = decide(VERSION, TARGET, PUBLISHED, NOW)
+    assert (decision.action, decision.reason) == ("skip", f"published as r/m:v3@{DIGEST}")
+
+
+def test_published_and_changed() -> None:
+    """What is published is not replaced when settings change; the reason says how to."""
+    decision = decide(VERSION, replace(TARGET, base="python:3.12"), PUBLISHED, NOW)
+    assert decision.action == "skip"
+    assert "'publisher publish m 3 --force'" in decision.reason
+
+
+def test_published_without_a_digest() -> None:
+    """A status that says published and not as what is no proof: it is looked at again."""
+    assert decide(VERSION, TARGET, replace(PUBLISHED, digest=""), NOW).action == "publish"
+
+
+def test_failed_for_good() -> None:
+    """A permanent failure is not tried again while nothing changes, and its reason is told again."""
+    decision = decide(VERSION, TARGET, FAILED, NOW)
+    assert decision.action == "skip"
+    assert decision.reason.endswith("change: no wheel for linux/arm64")
+    assert decide(VERSION, TARGET, replace(FAILED, reason=""), NOW).reason.endswith("not recorded")
+
+
+@pytest.mark.parametrize("retry", [None, NOW + timedelta(hours=1)])
+def test_failed_and_changed(retry: datetime | None) -> None:
+    """A failure is tried again at once when the version's tags or the target's settings have changed."""
+    changed = replace(VERSION, tags={"MODEL_FOLDER": "other"})
+    decision = decide(changed, TARGET, replace(FAILED, next_try=retry), NOW)
+    assert decision.action == "publish"
+    assert "changed since" in decision.reason
+
+
+def test_failed_and_not_due() -> None:
+    """A retryable failure waits for its time, which the reason tells."""
+    decision = decide(VERSION, TARGET, replace(FAILED, next_try=NOW + timedelta(seconds=1)), NOW)
+    assert decision.action == "skip"
+    assert decision.reason == "next try at 2026-01-02 12:00:01 UTC: no wheel for linux/arm64"
+
+
+def test_failed_and_due() -> None:
+    """A retryable failure is tried again when its time has come, and the attempt is counted."""
+    decision = decide(VERSION, TARGET, replace(FAILED, next_try=NOW), NOW)
+    assert (decision.action, decision.reason) == ("publish", "attempt 3")
+
+
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(minutes=59), timedelta(minutes=-5)])
+def test_another_publisher(age: timedelta) -> None:
+    """What another publisher began within the hour is left to it, whichever clock is ahead."""
+    decision = decide(VERSION, TARGET, replace(PUBLISHING, updated=NOW - age), NOW)
+    assert decision.action == "skip"
+    assert "another publisher is at it since" in decision.reason
+
+
+@pytest.mark.parametrize("updated", [None, NOW - timedelta(hours=1), NOW + timedelta(days=400)])
+def test_a_publisher_that_stopped(updated: datetime | None) -> None:
+    """A beginning that is an hour old, has no time or lies far ahead is nobody's any more."""
+    decision = decide(VERSION, TARGET, replace(PUBLISHING, updated=updated), NOW)
+    assert (decision.action, decision.reason) == ("publish", "a publisher stopped in the middle")
+
+
+@pytest.mark.parametrize(
+    "status", [None, PUBLISHED, FAILED, replace(FAILED, next_try=NOW), replace(PUBLISHING, updated=NOW)]
+)
+@pytest.mark.parametrize("how", [{"explicit": True}, {"force": True}, {"explicit": True, "force": True}])
+def test_asked_for(status: Status | None, how: dict[str, bool]) -> None:
+    """A version that a person asks for is always acted upon, and the reason says that it was asked for."""
+    decision = decide(VERSION, TARGET, status, NOW, **how)
+    assert decision.action == "publish"
+    assert ("--force" in decision.reason) is ("force" in how)
+    assert "asked for" in decision.reason
+
+
+def test_waits_double_up_to_an_hour() -> None:
+    """Waits are 1, 2, 4 … 32 and then always 60 minutes, the same at each call."""
+    waits = [next_try(attempts, NOW, True) for attempts in (1, 2, 3, 4, 5, 6, 7, 8, 999_999)]
+    minutes = [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [NOW + timedelta(minutes=m) for m in minutes]
+    assert next_try(0, NOW, True) == NOW + timedelta(minutes=1)
+
+
+def test_no_second_try() -> None:
+    """What cannot succeed later has no next try."""
+    assert next_try(1, NOW, False) is None
