@@ -45,10 +45,7 @@ class Docker:
             options += ["--env", f"{key}={value}"]
         container = _docker("run", "--platform", platform, *options, reference).strip()
         try:
-            port = _docker("port", container, "8080/tcp").split("\n")[0].rpartition(":")[2]
-            url = f"http://127.0.0.1:{port}"
-            self._wait(container, url, EMULATED_SECONDS if emulated(platform) else NATIVE_SECONDS)
-            yield url
+            yield _serving(container, EMULATED_SECONDS if emulated(platform) else NATIVE_SECONDS)
         except Exception as error:
             log = subprocess.run(
                 ["docker", "logs", "--tail", "60", container], capture_output=True, check=False
@@ -78,20 +75,6 @@ class Docker:
     def clean(self) -> None:
         for image in self.pulled:
             subprocess.run(["docker", "image", "rm", "--force", image], capture_output=True, check=False)
-
-    @staticmethod
-    def _wait(container: str, url: str, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if _docker("inspect", "--format", "{{.State.Running}}", container).strip() != "true":
-                code = _docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
-                raise RuntimeError(f"the container ended with {code}")
-            try:
-                with urllib.request.urlopen(f"{url}/ping", timeout=10):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.25)
-        raise TimeoutError(f"/ping does not answer after {seconds:.0f} s")
 
 
 def predict(url: str, request: Mapping[str, Any], *, seconds: float = 120) -> Any:
@@ -139,6 +122,25 @@ def unavailable(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _serving(container: str, seconds: float) -> str:
+    """The base URL of a container once its /ping answers."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        running, _, code = _docker(
+            "inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", container
+        ).partition(" ")
+        if running != "true":
+            raise RuntimeError(f"the container ended with {code.strip()}")
+        address = _docker("port", container, "8080/tcp").split("\n")[0]
+        url = f"http://127.0.0.1:{address.rpartition(':')[2]}"
+        try:
+            with urllib.request.urlopen(f"{url}/ping", timeout=10):
+                return url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.25)
+    raise TimeoutError(f"/ping does not answer after {seconds:.0f} s")
 
 
 def _docker(*arguments: str, seconds: float = 60) -> str:
