@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform as host
@@ -133,13 +134,13 @@ def _serving(container: str, seconds: float) -> str:
         ).partition(" ")
         if running != "true":
             raise RuntimeError(f"the container ended with {code.strip()}")
-        address = _docker("port", container, "8080/tcp").split("\n")[0]
-        url = f"http://127.0.0.1:{address.rpartition(':')[2]}"
-        try:
+        # It may end between the two questions, and then has no port: the next round tells with which code.
+        with contextlib.suppress(RuntimeError, urllib.error.URLError, OSError):
+            address = _docker("port", container, "8080/tcp").split("\n")[0]
+            url = f"http://127.0.0.1:{address.rpartition(':')[2]}"
             with urllib.request.urlopen(f"{url}/ping", timeout=10):
                 return url
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.25)
+        time.sleep(0.25)
     raise TimeoutError(f"/ping does not answer after {seconds:.0f} s")
 
 
