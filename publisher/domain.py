@@ -124,7 +124,7 @@ class Lock:
             str(self.platform),
             self.python,
             list(self.roots),
-            [(w.filename, w.sha256) for w in self.wheels],
+            [(w.filename, w.sha256, w.size) for w in self.wheels],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -153,11 +153,25 @@ class FileSet:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseImage:
+    """What images are built on, pinned: `name` as it was asked for, `digest` of its top manifest."""
+
+    name: str
+    digest: str
+    python: str  # full version: 3.11.2
+    executable: str  # absolute path of the interpreter
+    glibc: tuple[int, int]
+
+    @property
+    def python_minor(self) -> str:
+        return ".".join(self.python.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSpec:
     """All that decides the bytes of an image. It knows nothing of Docker."""
 
-    base: str
-    python: str
+    base: BaseImage
     locks: Mapping[Platform, Lock]
     files: tuple[FileSet, ...]
     entrypoint: tuple[str, ...]

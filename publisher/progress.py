@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -35,3 +36,23 @@ class Silent:
     def advance(self, subject: str, task: str, amount: int) -> None: ...
 
     def note(self, subject: str, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A Progress for one subject, as a stage is given it."""
+
+    progress: Progress
+    subject: str
+
+    def stage(self, stage: str) -> None:
+        self.progress.stage(self.subject, stage)
+
+    def expect(self, task: str, total: int) -> None:
+        self.progress.expect(self.subject, task, total)
+
+    def advance(self, task: str, amount: int) -> None:
+        self.progress.advance(self.subject, task, amount)
+
+    def note(self, text: str) -> None:
+        self.progress.note(self.subject, text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from publisher.domain import ImageSpec
-from publisher.oci.layout import Descriptor, Layout
-from publisher.progress import Progress
+from publisher.oci.layout import Blob, Descriptor, Layout
+from publisher.progress import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Memory(Protocol):
 
     def find(self, key: str) -> Remembered | None: ...
 
-    def blob(self, digest: str) -> Any:
+    def blob(self, digest: str) -> Blob:
         """The Blob of a layer of something that was found."""
         ...
 
@@ -53,6 +54,9 @@ class Builder(Protocol):
         """Why this engine cannot build `spec`; empty when it can. Quick, and without effect."""
         ...
 
-    def build(self, spec: ImageSpec, memory: Sequence[Memory], progress: Progress, subject: str) -> Build:
-        """Build every platform of `spec`. Raises BuildError, TransferError, IndexUnavailableError, HostError."""
+    def build(self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report) -> Build:
+        """Build every platform of `spec`; blobs that belong to this image alone may go into `folder`.
+
+        Raises BuildError, TransferError, IndexUnavailableError, HostError.
+        """
         ...

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from publisher.domain import MACHINES, Environment, Lock, Platform, Wheel
+from publisher.domain import MACHINES, BaseImage, Environment, Lock, Platform, Wheel
 from publisher.errors import EngineError, IndexUnavailableError, ResolutionError
 
 # The levels that uv knows (`uv pip compile --help`, --python-platform), newest first.
@@ -41,14 +41,6 @@ def moment(registered: datetime) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """What the base image decides about its wheels: Python's full version, and the C library's."""
-
-    python: str
-    glibc: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Resolver:
     """Runs uv. `environ` gives it its index settings, proxies and certificates."""
 
@@ -56,9 +48,9 @@ class Resolver:
     environ: Mapping[str, str]
 
     def lock(
-        self, environment: Environment, platform: Platform, image: Image, *, registered: datetime | None
+        self, environment: Environment, platform: Platform, base: BaseImage, *, registered: datetime | None
     ) -> Lock:
-        """The wheels of `environment` on `platform`, for Python and C library of `image`.
+        """The wheels of `environment` on `platform`, for Python and C library of `base`.
 
         `registered`: resolve as of then, where the index tells upload times; None takes the latest. A
         requirement that was uploaded on the very day of registration is found by a second try, as of the
@@ -66,29 +58,28 @@ class Resolver:
         downloaded, and IndexUnavailableError.
         """
         if registered is None:
-            return self._lock(environment, platform, image, None)
+            return self._lock(environment, platform, base, None)
         try:
-            return self._lock(environment, platform, image, moment(registered))
+            return self._lock(environment, platform, base, moment(registered))
         except ResolutionError:
-            return self._lock(environment, platform, image, registered + timedelta(seconds=1))
+            return self._lock(environment, platform, base, registered + timedelta(seconds=1))
 
     def _lock(
-        self, environment: Environment, platform: Platform, image: Image, as_of: datetime | None
+        self, environment: Environment, platform: Platform, base: BaseImage, as_of: datetime | None
     ) -> Lock:
         machine = MACHINES.get(platform.architecture)
         if platform.os != "linux" or not machine:
             known = ", ".join(f"linux/{architecture}" for architecture in MACHINES)
             raise ResolutionError(f"there is no environment for {platform}", hint=f"Platforms: {known}.")
-        level = next((level for level in _LEVELS if (2, level) <= image.glibc), 17)
-        options = ["--python-version", image.python, "--python-platform", f"{machine}-manylinux_2_{level}"]
+        level = next((level for level in _LEVELS if (2, level) <= base.glibc), 17)
+        options = ["--python-version", base.python, "--python-platform", f"{machine}-manylinux_2_{level}"]
         if as_of:
             options += ["--exclude-newer", as_of.strftime("%Y-%m-%dT%H:%M:%SZ")]
         document = self._cached(environment, options, platform, frozen=as_of is not None)
-        minor = ".".join(image.python.split(".")[:2])
-        supported = {tag: rank for rank, tag in enumerate(_tags(minor, machine, level))}
+        supported = {tag: rank for rank, tag in enumerate(_tags(base.python_minor, machine, level))}
         wheels = sorted(_choose(package, supported, platform) for package in document.get("packages", []))
         roots = sorted({canonicalize_name(Requirement(line).name) for line in environment.requirements})
-        return Lock(platform, minor, tuple(wheels), tuple(roots))
+        return Lock(platform, base.python_minor, tuple(wheels), tuple(roots))
 
     def _cached(
         self, environment: Environment, options: list[str], platform: Platform, *, frozen: bool
@@ -145,7 +136,7 @@ def _explain(stderr: str, platform: Platform) -> ResolutionError | IndexUnavaila
             "the package index cannot be reached", hint="Is UV_INDEX_URL right, and the proxy?", detail=text
         )
     reason = re.sub(r"[^!-~]+", " ", text.partition("hint:")[0])
-    reason = re.sub(r"^\s*(error:)?\s*No solution found when resolving dependencies:\s*", "", reason).strip()
+    reason = re.sub(r"^.*?No solution found when resolving dependencies:?( cause:)?", "", reason).strip()
     return ResolutionError(f"no set of packages fits {platform}: {reason[:700]}", detail=text)
 
 

@@ -1,0 +1,109 @@
+"""What a base image is: its digest, pinned once a run, and what its Python and C library are."""
+
+from __future__ import annotations
+
+import json
+import platform as host
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from publisher.builders.base import Memory, Remembered
+from publisher.domain import BaseImage, Platform
+from publisher.errors import BuildError
+from publisher.oci import rootfs
+from publisher.oci.images import Images, missing, select
+from publisher.oci.layout import Layout
+
+LABEL = "io.github.model-publisher.python"
+_ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def host_platform() -> Platform:
+    """The Linux platform of this machine's processor."""
+    machine = host.machine()
+    return Platform("linux", _ARCHITECTURES.get(machine, machine.lower()))
+
+
+@dataclass(slots=True)
+class Bases:
+    """Reads base images. What was found out about one is kept, here and in the memories."""
+
+    images: Images
+    cache_folder: Path
+    found: list[Remembered] = field(default_factory=list)
+    _known: dict[str, BaseImage] = field(default_factory=dict)
+
+    def resolve(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> BaseImage:
+        """The base image `name`. Raises BuildError where it lacks a platform or a Python with glibc."""
+        layout = self.images.load(name)
+        if lacking := missing(layout, wanted):
+            raise BuildError(
+                f"the base image {name} is not there for {', '.join(map(str, lacking))}",
+                hint="Take a base image that is, or take the platform off the target.",
+            )
+        if name not in self._known:
+            self._known[name] = self._describe(name, layout, wanted, memory)
+        return self._known[name]
+
+    def _describe(
+        self, name: str, layout: Layout, wanted: Sequence[Platform], memory: Sequence[Memory]
+    ) -> BaseImage:
+        child = select(layout, host_platform()) or select(layout, wanted[0])
+        if child is None:
+            raise BuildError(f"the base image {name} has no manifest for {wanted[0]}")
+        config = layout.config(child.digest).get("config") or {}
+        variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
+        labels = config.get("Labels") or {}
+        facts: Mapping[str, Any] = {
+            "python": variables.get("PYTHON_VERSION", ""),
+            "executable": labels.get(f"{LABEL}.executable", ""),
+            "glibc": labels.get(f"{LABEL}.glibc", ""),
+        }
+        if not all(facts.values()):
+            key = f"base-{layout.top.digest.partition(':')[2]}"
+            known = next((kept for place in memory if (kept := place.find(key))), None)
+            if known is None:
+                facts = self._inspect(layout, child.digest, variables)
+                known = Remembered(key, facts)
+                self.found.append(known)
+            facts = known.document
+        match = re.fullmatch(r"(\d+)\.(\d+)", str(facts["glibc"]))
+        if not re.fullmatch(r"3\.\d+(\.\d+)?", str(facts["python"])) or not match:
+            raise BuildError(
+                f"the base image {name} has no Python that its settings and files agree on: {facts}"
+            )
+        glibc = (int(match[1]), int(match[2]))
+        return BaseImage(name, layout.top.digest, str(facts["python"]), str(facts["executable"]), glibc)
+
+    def _inspect(self, layout: Layout, manifest: str, variables: Mapping[str, str]) -> dict[str, str]:
+        folder = self.unpacked(layout, manifest)
+        executable = rootfs.find_python(folder, variables.get("PATH", "").split(":"))
+        if executable is None:
+            raise BuildError("the base image has no python3", hint="Take one such as python:3.11-slim.")
+        glibc = rootfs.glibc_of(folder)
+        if glibc is None:
+            raise BuildError(
+                "the base image has no glibc", hint="Take a base that is not Alpine's: wheels need it."
+            )
+        minor = executable.rpartition("/python")[2]
+        version = variables.get("PYTHON_VERSION", "")
+        full = version if re.fullmatch(rf"{re.escape(minor)}\.\d+", version) else f"{minor}.0"
+        return {"python": full, "executable": executable, "glibc": f"{glibc[0]}.{glibc[1]}"}
+
+    def unpacked(self, layout: Layout, manifest: str) -> Path:
+        """The folder of the unpacked Python of a manifest, made once."""
+        folder = self.cache_folder / "rootfs" / manifest.partition(":")[2]
+        if not (folder / ".complete").exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rootfs-") as name:
+                new = Path(name) / "root"
+                rootfs.unpack((layout.blobs[layer.digest].open() for layer in layout.layers(manifest)), new)
+                (new / ".complete").write_text(json.dumps({"manifest": manifest}))
+                shutil.rmtree(folder, ignore_errors=True)
+                new.rename(folder)
+        return folder

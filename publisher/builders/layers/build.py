@@ -1,0 +1,129 @@
+"""The embedded builder: no daemon, no root, no emulation, nothing unpacked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from publisher.bases import Bases, host_platform
+from publisher.builders.base import Build, Memory, Remembered
+from publisher.builders.layers import files, plan, skeleton
+from publisher.builders.layers.bytecode import Interpreter
+from publisher.builders.layers.cache import Cache
+from publisher.builders.layers.compose import Content, compose
+from publisher.builders.layers.environment import Maker, Titled
+from publisher.builders.layers.worker import Workers
+from publisher.domain import MACHINES, ImageSpec, Platform
+from publisher.errors import BuildError
+from publisher.oci.images import Images, select
+from publisher.oci.layer import Layer, write_layer
+from publisher.oci.layout import Blob, FileBlob
+from publisher.progress import Report
+
+
+@dataclass(slots=True)
+class LayerBuilder:
+    """Wheels become layers; the base image stays where it is."""
+
+    images: Images
+    bases: Bases
+    cache: Cache
+    name: str = "layers"
+
+    def check(self, spec: ImageSpec) -> str:
+        foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
+        return f"it has no wheels for {', '.join(foreign)}" if foreign else ""
+
+    def build(self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report) -> Build:
+        """See builders/base.py."""
+        environments, blobs, maker = self._environments(spec, folder, memory, report)
+        begin = time.monotonic()
+        first = self._skeleton(spec, folder)
+        own: list[Titled] = []
+        for number, fileset in enumerate(spec.files):
+            path = folder / f"files-{number}"
+            layer = write_layer(path, lambda writer, some=fileset: files.write(writer, some, report))  # type: ignore[misc]
+            own.append((fileset.name, layer))
+            blobs[layer.digest] = FileBlob(path)
+        blobs[first.digest] = self.cache.blob(first.digest)
+        content = {
+            platform: Content((("virtual environment", first), *environments[platform], *own))
+            for platform in spec.platforms
+        }
+        layout = compose(spec, self.images.load(spec.base.name), content, blobs)
+        seconds = {**maker.seconds, "files": time.monotonic() - begin}
+        remember = tuple(
+            self._remember(spec, platform, environments[platform]) for platform in spec.platforms
+        )
+        for kept in remember:
+            self.cache.keep(kept)
+        return Build(layout, remember, maker.downloaded, seconds)
+
+    def _environments(
+        self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report
+    ) -> tuple[dict[Platform, list[Titled]], dict[str, Blob], Maker]:
+        """The environment layers of each platform: those that a memory has, and the others made now."""
+        found: dict[Platform, list[Titled]] = {}
+        blobs: dict[str, Blob] = {}
+        for platform in spec.platforms:
+            key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
+            for place in memory:
+                kept = place.find(key)
+                titled = _titled(kept) if kept else None
+                if titled:
+                    found[platform] = titled
+                    blobs.update({layer.digest: place.blob(layer.digest) for _, layer in titled})
+                    break
+        missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
+        with Workers() as workers:
+            maker = Maker(self.cache, spec.base.python_minor, workers, folder, report)
+            if missing:
+                made = maker.make(missing, self._interpreter(spec, report) if spec.bytecode else None)
+                found.update(made)
+                for titled in made.values():
+                    blobs.update({layer.digest: self.cache.blob(layer.digest) for _, layer in titled})
+        return found, blobs, maker
+
+    def _skeleton(self, spec: ImageSpec, folder: Path) -> Layer:
+        key = plan.key_of("skeleton", spec.base.python, spec.base.executable, spec.workdir)
+        layer = self.cache.layer(key)
+        if layer is None:
+            part = folder / "skeleton"
+            layer = write_layer(part, lambda writer: skeleton.write(writer, spec.base, spec.workdir))
+            self.cache.adopt(layer, part, key)
+        return layer
+
+    def _interpreter(self, spec: ImageSpec, report: Report) -> Interpreter | None:
+        """The image's own Python on this host's architecture, if the base image has that."""
+        layout = self.images.load(spec.base.name)
+        child = select(layout, host_platform())
+        try:
+            if child is None:
+                raise BuildError(f"the base image is not there for {host_platform()}")
+            interpreter = Interpreter(self.bases.unpacked(layout, child.digest), spec.base.executable)
+            interpreter.run("", {}, self.bases.cache_folder)
+        except (BuildError, OSError) as error:
+            report.note(f"no bytecode in the image, so its containers start slower: {error}")
+            return None
+        return interpreter
+
+    def _remember(self, spec: ImageSpec, platform: Platform, titled: Sequence[Titled]) -> Remembered:
+        key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
+        layers = [{"title": title, "diff_id": layer.diff_id} for title, layer in titled]
+        return Remembered(key, {"layers": layers}, tuple(layer.descriptor() for _, layer in titled))
+
+
+def _titled(kept: Remembered) -> list[Titled] | None:
+    """The layers of a remembered environment; None where the document is not of this form."""
+    entries = kept.document.get("layers")
+    if not isinstance(entries, list) or len(entries) != len(kept.layers):
+        return None
+    try:
+        return [
+            (str(entry["title"]), Layer(layer.digest, layer.size, str(entry["diff_id"])))
+            for entry, layer in zip(entries, kept.layers, strict=True)
+        ]
+    except (KeyError, TypeError):
+        return None

@@ -1,0 +1,82 @@
+"""The cache on disk, by content: wheels, layers, and what environments became.
+
+Everything appears under its final name only when it is whole, so that several publishers share one folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from publisher.builders.base import Remembered
+from publisher.oci.layer import Layer
+from publisher.oci.layout import Descriptor, FileBlob, blob_path
+
+
+class Cache:
+    """A Memory on disk (builders/base.py), and the layers of single wheels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def wheel(self, sha256: str) -> Path:
+        return self.folder / "wheels" / f"{sha256}.whl"
+
+    def layer(self, key: str) -> Layer | None:
+        """The layer that was made for `key`, if its bytes are still there."""
+        data = self._read(self.folder / "layers" / f"{key}.json")
+        try:
+            layer = Layer(data["digest"], data["size"], data["diff_id"]) if data else None
+        except KeyError:
+            return None
+        return layer if layer and self.has(layer.digest, layer.size) else None
+
+    def adopt(self, layer: Layer, part: Path, key: str = "") -> None:
+        """Take a finished layer file into the cache, then what it was made for."""
+        path = blob_path(self.folder, layer.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(path)
+        if key:
+            entry = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
+            self._write(self.folder / "layers" / f"{key}.json", entry)
+
+    def has(self, digest: str, size: int) -> bool:
+        try:
+            return blob_path(self.folder, digest).stat().st_size == size
+        except OSError:
+            return False
+
+    def blob(self, digest: str) -> FileBlob:
+        return FileBlob(blob_path(self.folder, digest))
+
+    def find(self, key: str) -> Remembered | None:
+        data = self._read(self.folder / "remembered" / f"{key}.json")
+        if not data:
+            return None
+        try:
+            layers = tuple(Descriptor.read(entry) for entry in data["layers"])
+            remembered = Remembered(key, data["document"], layers)
+        except Exception:  # whatever an older version left there counts as absent
+            return None
+        return remembered if all(self.has(layer.digest, layer.size) for layer in layers) else None
+
+    def keep(self, remembered: Remembered) -> None:
+        entry = {"document": remembered.document, "layers": [layer.json() for layer in remembered.layers]}
+        self._write(self.folder / "remembered" / f"{remembered.key}.json", entry)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            data = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    def _write(self, path: Path, data: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+        part.write_text(json.dumps(data, sort_keys=True))
+        part.replace(path)

@@ -1,0 +1,178 @@
+"""Runs inside the image's own Python, with nothing but its standard library: modules to bytecode.
+
+Reads a job from standard input (JSON: archives, modules, seeds, out, workers), follows imports at module level
+from the seeds, compiles each module found straight out of its wheel, and writes pyc bytes to `out`.N and an
+index to standard output. Nothing of the modules is executed.
+
+The bytes must not depend on the run. marshal's version 2 writes no object references, whose presence
+depends on reference counts; the hash seed is fixed by the caller; the files are checked against no time stamp
+(PEP 552, unchecked hash), so a read-only image with zero times never compiles again.
+"""
+
+import importlib.util
+import json
+import marshal
+import os
+import select
+import struct
+import sys
+import types
+import warnings
+import zlib
+from opcode import hasjabs, opmap, opname
+
+IMPORT = opmap["IMPORT_NAME"]
+EXTENDED = opmap["EXTENDED_ARG"]
+CONSTANT = opmap["LOAD_CONST"]
+SMALL = opmap.get("LOAD_SMALL_INT", -1)
+# How far an argument is shifted before it is an index of co_names (CPython's bytecode of 3.11 and 3.12).
+NAMES = {
+    opmap["LOAD_NAME"]: 0,
+    opmap["LOAD_GLOBAL"]: int(sys.version_info >= (3, 11)),
+    opmap["LOAD_ATTR"]: int(sys.version_info >= (3, 12)),
+}
+UNLESS = {op for op, name in enumerate(opname) if name.startswith("POP_JUMP") and name.endswith("IF_FALSE")}
+CACHES = {op for op, name in enumerate(opname) if name in ("CACHE", "TO_BOOL")}
+FUNCTION = 0x2  # CO_NEWLOCALS: a body that runs later, unlike a class body
+# A module of a native wheel that names a machine may have been generated for it (numpy/__config__.py): left
+# out, so that the bytecode of all architectures is the same layer.
+MACHINES = (b"x86_64", b"aarch64")
+HEADER = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+BATCH = 12
+
+
+def imports(code, name, package):
+    """Names imported when the module runs, and whether it loads submodules lazily (PEP 562)."""
+    found, stack, lazy = set(), [code], False
+    while stack:
+        body = stack.pop()
+        raw, extended, constants = body.co_code, 0, []
+        typing, skip = False, 0
+        for k in range(0, len(raw), 2) if IMPORT in raw[::2] else ():
+            op, arg = raw[k], raw[k + 1] | extended
+            extended = arg << 8 if op == EXTENDED else 0
+            if k < skip or op in CACHES:
+                continue
+            if typing and op in UNLESS:  # what only type checkers import
+                skip = arg * 2 if op in hasjabs else k + 2 + arg * 2
+            typing = op in NAMES and body.co_names[arg >> NAMES[op]] == "TYPE_CHECKING"
+            if op == CONSTANT:
+                constants.append(body.co_consts[arg])
+            elif op == SMALL:
+                constants.append(arg)
+            elif op == IMPORT and len(constants) >= 2:
+                level, members = constants[-2], constants[-1]
+                target = body.co_names[arg]
+                if isinstance(level, int) and level:
+                    base = name if package else name.rpartition(".")[0]
+                    for _ in range(level - 1):
+                        base = base.rpartition(".")[0]
+                    target = base + "." + target if target else base
+                parts = target.split(".")
+                found.update(".".join(parts[: n + 1]) for n in range(len(parts)))
+                if isinstance(members, tuple):
+                    found.update(target + "." + member for member in members)
+        for constant in body.co_consts:
+            if isinstance(constant, types.CodeType):
+                if body is code and constant.co_name == "__getattr__":
+                    lazy = True
+                    stack.append(constant)
+                elif not constant.co_flags & FUNCTION:
+                    stack.append(constant)
+    return found, lazy
+
+
+def read(archive, offset, size, method):
+    """A member's bytes; `offset` is that of its local header."""
+    archive.seek(offset)
+    name, extra = struct.unpack("<HH", archive.read(30)[26:30])
+    archive.seek(name + extra, 1)
+    content = archive.read(size)
+    return zlib.decompress(content, -15) if method == 8 else content
+
+
+def work(job, number, orders, answers):
+    """One worker: batches of module names in, compiled modules and what they import out."""
+    archives = [open(path, "rb") for path in job["archives"]]
+    with open(f"{job['out']}.{number}", "wb") as out:
+        for line in orders:
+            batch = []
+            for name in json.loads(line):
+                found, lazy, places = set(), False, []
+                for index, offset, size, method, path in job["modules"][name]:
+                    source = read(archives[index], offset, size, method)
+                    try:
+                        code = compile(source, "/" + path, "exec", dont_inherit=True)
+                    except (SyntaxError, ValueError, RecursionError, MemoryError):
+                        places.append(None)  # such a module fails when it is imported, too
+                        continue
+                    more, late = imports(code, name, path.endswith("/__init__.py"))
+                    found |= more
+                    lazy |= late
+                    if job["native"][index] and any(machine in source for machine in MACHINES):
+                        places.append(None)
+                        continue
+                    content = HEADER + importlib.util.source_hash(source) + marshal.dumps(code, 2)
+                    places.append((number, out.tell(), len(content)))
+                    out.write(content)
+                batch.append((name, places, sorted(found & job["modules"].keys()), lazy))
+            answers.write(json.dumps(batch) + "\n")
+            answers.flush()
+
+
+def start(job, number):
+    order_read, order_write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    if os.fork() == 0:
+        os.close(order_write)
+        os.close(answer_read)
+        status = 1
+        try:
+            with os.fdopen(order_read) as orders, os.fdopen(answer_write, "w") as answers:
+                work(job, number, orders, answers)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(order_read)
+    os.close(answer_write)
+    return os.fdopen(order_write, "w"), os.fdopen(answer_read)
+
+
+def main():
+    warnings.simplefilter("ignore")
+    sys.setrecursionlimit(20_000)
+    job = json.load(sys.stdin)
+    children = {}
+    for name in job["modules"]:
+        parent, _, leaf = name.rpartition(".")
+        if leaf not in ("tests", "test", "conftest", "testing"):
+            children.setdefault(parent, []).append(name)
+    todo = [name for name in job["seeds"] if name in job["modules"]]
+    seen, result = set(todo), {}
+    pipes = [start(job, number) for number in range(job["workers"])]
+    idle, busy = list(pipes), {}
+    while todo or busy:
+        while idle and todo:
+            orders, answers = idle.pop()
+            batch, todo = todo[:BATCH], todo[BATCH:]
+            orders.write(json.dumps(batch) + "\n")
+            orders.flush()
+            busy[answers] = orders
+        for answers in select.select(list(busy), [], [])[0]:
+            line = answers.readline()
+            if not line:
+                raise SystemExit("a compiling worker ended early")
+            idle.append((busy.pop(answers), answers))
+            for name, places, found, lazy in json.loads(line):
+                edges = sorted({*found, *(children.get(name, ()) if lazy else ())})
+                result[name] = (places, edges)
+                todo.extend(other for other in edges if other not in seen)
+                seen.update(edges)
+    for orders, answers in pipes:
+        orders.close()
+        answers.close()
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Configs, manifests and the index of an image, out of its base and its own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from publisher.builders.layers.plan import RECIPE
+from publisher.builders.layers.wheel import PREFIX
+from publisher.domain import ImageSpec, Platform
+from publisher.errors import BuildError
+from publisher.oci.images import select
+from publisher.oci.layer import Layer
+from publisher.oci.layout import (
+    CONFIG,
+    INDEX,
+    LAYER_GZIP,
+    LAYER_TAR,
+    MANIFEST,
+    Blob,
+    BytesBlob,
+    Descriptor,
+    Layout,
+    encode,
+)
+
+_FROM_DOCKER = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER_TAR,
+}
+_MOST_LAYERS = 127  # the overlay file system's limit, which engines share
+_ANNOTATED = "org.opencontainers.image."
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The layers above the base, bottom first, each with what it holds."""
+
+    layers: Sequence[tuple[str, Layer]]
+
+
+def compose(
+    spec: ImageSpec, base: Layout, content: Mapping[Platform, Content], blobs: Mapping[str, Blob]
+) -> Layout:
+    """The whole image as a layout. `blobs`: where the bytes of our own layers are."""
+    manifests: dict[str, bytes] = {}
+    found: dict[str, Blob] = {}
+    sizes: dict[str, int] = {}
+    annotations = {key: value for key, value in spec.labels if key.startswith(_ANNOTATED)}
+    children = []
+    for platform in spec.platforms:
+        child = select(base, platform)
+        if child is None:
+            raise BuildError(f"the base image {spec.base.name} is not there for {platform}")
+        below = [_normal(layer) for layer in base.layers(child.digest)]
+        own = [layer.descriptor() for _, layer in content[platform].layers]
+        if len(below) + len(own) > _MOST_LAYERS:
+            raise BuildError(f"the image would have {len(below) + len(own)} layers, more than engines take")
+        config = encode(_config(spec, platform, base.config(child.digest), content[platform]))
+        config_descriptor = Descriptor.of(CONFIG, config)
+        manifest = encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": config_descriptor.json(),
+                "layers": [layer.json() for layer in [*below, *own]],
+                "annotations": annotations,
+            }
+        )
+        children.append(Descriptor.of(MANIFEST, manifest, platform=platform))
+        manifests[children[-1].digest] = manifest
+        found[config_descriptor.digest] = BytesBlob(config)
+        found |= {layer.digest: base.blobs[layer.digest] for layer in below}
+        found |= {layer.digest: blobs[layer.digest] for layer in own}
+        sizes |= {part.digest: part.size for part in [config_descriptor, *below, *own]}
+    index = encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [child.json() for child in children],
+            "annotations": annotations,
+        }
+    )
+    top = Descriptor.of(INDEX, index)
+    return Layout(top, {**manifests, top.digest: index}, found, sizes)
+
+
+def _normal(layer: Descriptor) -> Descriptor:
+    return Descriptor(_FROM_DOCKER.get(layer.media_type, layer.media_type), layer.digest, layer.size)
+
+
+def _config(spec: ImageSpec, platform: Platform, base: Mapping[str, Any], content: Content) -> dict[str, Any]:
+    """The image config (image-spec, "config.md"): the base's, with ours on top."""
+    inherited = base.get("config") or {}
+    variables = dict(entry.partition("=")[::2] for entry in inherited.get("Env") or [])
+    path = variables.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    variables |= {"PATH": f"/{PREFIX}/bin:{path}", "VIRTUAL_ENV": f"/{PREFIX}", **dict(spec.environment)}
+    created = spec.created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    history = [
+        {"created": created, "created_by": f"publisher: {t}", "comment": f"r{RECIPE}"}
+        for t, _ in content.layers
+    ]
+    config: dict[str, Any] = {
+        "User": spec.user,
+        "Env": [f"{key}={value}" for key, value in variables.items()],
+        "Entrypoint": list(spec.entrypoint),
+        "Cmd": list(spec.command),
+        "WorkingDir": spec.workdir,
+        "Labels": {**(inherited.get("Labels") or {}), **dict(spec.labels)},
+    }
+    if spec.ports:
+        config["ExposedPorts"] = {f"{port}/tcp": {} for port in spec.ports}
+    if inherited.get("StopSignal"):
+        config["StopSignal"] = inherited["StopSignal"]
+    document = {
+        "created": created,
+        "os": platform.os,
+        "architecture": platform.architecture,
+        "config": config,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [*base["rootfs"]["diff_ids"], *(layer.diff_id for _, layer in content.layers)],
+        },
+        "history": [*(base.get("history") or []), *history],
+    }
+    if platform.variant:
+        document["variant"] = platform.variant
+    return document

@@ -1,0 +1,115 @@
+"""The layers of the environments that no cache knows: download, convert, compile, all side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from publisher.builders.layers import download, plan
+from publisher.builders.layers.bytecode import Compilation, Interpreter, survey
+from publisher.builders.layers.cache import Cache
+from publisher.builders.layers.worker import Workers
+from publisher.domain import Lock, Platform, Wheel
+from publisher.oci.layer import Layer
+from publisher.progress import Report
+
+BYTECODE = "bytecode"
+Titled = tuple[str, Layer]  # what a layer holds, for people, and the layer
+
+
+@dataclass(slots=True)
+class Maker:
+    """Makes the environment layers of some locks at once, for one Python."""
+
+    cache: Cache
+    python: str
+    workers: Workers
+    folder: Path  # for what is not kept
+    report: Report
+    downloaded: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def make(
+        self, locks: Mapping[Platform, Lock], interpreter: Interpreter | None
+    ) -> dict[Platform, list[Titled]]:
+        """The layers of every lock, bottom first. Without an interpreter there is no bytecode."""
+        wanted = {group.key(self.python): group for lock in locks.values() for group in plan.groups(lock)}
+        layers = {key: layer for key in wanted if (layer := self.cache.layer(key))}
+        wheels = {wheel.sha256: wheel for lock in locks.values() for wheel in lock.wheels}
+        if interpreter is None:
+            open_groups = [group for key, group in wanted.items() if key not in layers]
+            wheels = {wheel.sha256: wheel for group in open_groups for wheel in group.wheels}
+        begin = time.monotonic()
+        with (
+            ThreadPoolExecutor(download.PARALLEL) as downloads,
+            ThreadPoolExecutor(self.workers.number) as converts,
+        ):
+            arrivals = self._download(downloads, list(wheels.values()))
+            running = {
+                key: converts.submit(self._convert, group, [arrivals[w.sha256] for w in group.wheels])
+                for key, group in sorted(
+                    wanted.items(), key=lambda item: -sum(w.size for w in item[1].wheels)
+                )
+                if key not in layers
+            }
+            for arrival in arrivals.values():
+                arrival.result()
+            self.seconds["download"] = time.monotonic() - begin
+            compiled = self._compile(locks, interpreter) if interpreter else {}
+            for key, job in running.items():
+                layers[key] = job.result()
+        self.seconds["download and convert"] = time.monotonic() - begin - self.seconds.get("bytecode", 0)
+        found: dict[Platform, list[Titled]] = {}
+        for platform, lock in locks.items():
+            found[platform] = [(group.title, layers[group.key(self.python)]) for group in plan.groups(lock)]
+            found[platform] += [(BYTECODE, compiled[platform])] if platform in compiled else []
+        return found
+
+    def _download(self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel]) -> dict[str, Future[Path]]:
+        http = download.session()
+        missing = [wheel for wheel in wheels if not self.cache.wheel(wheel.sha256).is_file()]
+        self.report.expect("download", sum(wheel.size for wheel in missing))
+        # The largest first: they take longest to convert too.
+        ordered = sorted(wheels, key=lambda wheel: -wheel.size)
+        return {wheel.sha256: pool.submit(self._fetch, http, wheel) for wheel in ordered}
+
+    def _fetch(self, http: requests.Session, wheel: Wheel) -> Path:
+        path = self.cache.wheel(wheel.sha256)
+        size = download.download(http, wheel, path, lambda count: self.report.advance("download", count))
+        self.downloaded += size
+        return path
+
+    def _convert(self, group: plan.Group, arrivals: Sequence[Future[Path]]) -> Layer:
+        key = group.key(self.python)
+        part = self.folder / f"layer-{key}"
+        layer = self.workers.make_wheels([arrival.result() for arrival in arrivals], self.python, part)
+        self.cache.adopt(layer, part, key)
+        return layer
+
+    def _compile(self, locks: Mapping[Platform, Lock], interpreter: Interpreter) -> dict[Platform, Layer]:
+        begin = time.monotonic()
+        distinct = {wheel.sha256: wheel for lock in locks.values() for wheel in lock.wheels}
+        archives = [(wheel, self.cache.wheel(sha)) for sha, wheel in sorted(distinct.items())]
+        numbers = {wheel.sha256: number for number, (wheel, _) in enumerate(archives)}
+        surveyed = {
+            platform: survey([(w, self.cache.wheel(w.sha256)) for w in lock.wheels], numbers, self.python)
+            for platform, lock in locks.items()
+        }
+        roots = {platform: lock.roots for platform, lock in locks.items()}
+        compiled = Compilation(archives, surveyed, roots).run(interpreter, self.folder, self.workers.number)
+        made: dict[tuple[tuple[str, str, int, int], ...], Layer] = {}
+        found: dict[Platform, Layer] = {}
+        for number, (platform, modules) in enumerate(surveyed.items()):
+            pieces = tuple(compiled.pieces(platform, modules, self.python))
+            if pieces not in made:
+                part = self.folder / f"bytecode-layer-{number}"
+                made[pieces] = self.workers.make_pieces(pieces, part)
+                self.cache.adopt(made[pieces], part)
+            found[platform] = made[pieces]
+        self.seconds["bytecode"] = time.monotonic() - begin
+        return found

@@ -1,0 +1,137 @@
+"""Processes that make layers out of wheels: Python's own work for each file must not wait for one lock.
+
+A worker is `python -m publisher.builders.layers.worker`, JSON lines in and out. No multiprocessing: it
+would import the caller's main module again, which in a script without a guard runs it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from publisher.errors import BuildError, HostError
+from publisher.oci.layer import Layer, LayerWriter, write_layer
+
+
+def make(task: Mapping[str, Any]) -> Layer:
+    """Do one task: `out` the file to write, and either `wheels` and `python`, or `pieces`.
+
+    `pieces`: [path in the image, file, offset, length], in order.
+    """
+    if "wheels" in task:
+        from publisher.builders.layers import wheel  # noqa: PLC0415
+
+        def fill(writer: LayerWriter) -> None:
+            # The entries of all wheels in one order; of two with one path the later wheel's stays.
+            archives = [(Path(path), zipfile.ZipFile(path)) for path in task["wheels"]]
+            found = [wheel.entries(archive, task["python"]) for _, archive in archives]
+            last = {entry.path: number for number, entries in enumerate(found) for entry in entries}
+            for number, (path, archive) in enumerate(archives):
+                kept = [entry for entry in found[number] if last[entry.path] == number]
+                with archive:
+                    wheel.write(writer, path, archive, kept)
+    else:
+
+        def fill(writer: LayerWriter) -> None:
+            with ExitStack() as stack:
+                names = sorted({piece[1] for piece in task["pieces"]})
+                files = {name: stack.enter_context(Path(name).open("rb")) for name in names}
+                for path, name, offset, length in task["pieces"]:
+                    files[name].seek(offset)
+                    writer.file(path, files[name].read(length))
+
+    return write_layer(Path(task["out"]), fill)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        try:
+            layer = make(json.loads(line))
+            answer: dict[str, Any] = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
+        except BuildError as error:
+            answer = {"error": str(error), "hint": error.hint}
+        except zipfile.BadZipFile as error:
+            answer = {"error": f"a wheel is not a zip file: {error}", "hint": ""}
+        except OSError as error:
+            answer = {"host": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+class Workers:
+    """A few workers, started when there is something to do. `make` blocks; call it from threads."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.number = number or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self._idle: queue.SimpleQueue[subprocess.Popen[str] | None] = queue.SimpleQueue()
+        self._all: list[subprocess.Popen[str]] = []
+        self._lock = threading.Lock()
+        for _ in range(self.number):
+            self._idle.put(None)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._all:
+            if process.stdin:
+                process.stdin.close()
+            if kind is not None:
+                process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def make_wheels(self, wheels: Sequence[Path], python: str, out: Path) -> Layer:
+        return self._ask({"wheels": [str(path) for path in wheels], "python": python, "out": str(out)})
+
+    def make_pieces(self, pieces: Sequence[tuple[str, str, int, int]], out: Path) -> Layer:
+        return self._ask({"pieces": pieces, "out": str(out)})
+
+    def _ask(self, task: Mapping[str, Any]) -> Layer:
+        process = self._idle.get()
+        try:
+            if process is None:
+                process = self._start()
+            if process.stdin is None or process.stdout is None:
+                raise HostError("a worker has no pipes")
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            self._idle.put(process)
+        if not line:
+            raise HostError("a worker process ended early", hint="Was it out of memory?")
+        answer = json.loads(line)
+        if "host" in answer:
+            raise HostError(f"a layer cannot be written: {answer['host']}", hint="Is the disk full?")
+        if "error" in answer:
+            raise BuildError(answer["error"], hint=answer["hint"])
+        return Layer(answer["digest"], answer["size"], answer["diff_id"])
+
+    def _start(self) -> subprocess.Popen[str]:
+        code = "from publisher.builders.layers.worker import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with self._lock:
+            self._all.append(process)
+        return process
+
+
+if __name__ == "__main__":
+    main()
