@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -126,15 +127,27 @@ def download(items: Sequence[Item], root: Path, progress: Progress, subject: str
         raise
 
 
+class _StoppedError(Exception):
+    """Another file failed: nobody waits for this one any more."""
+
+
 def _all(items: Iterable[Item], root: Path, advance: Callable[[int], None], subject: str) -> int:
+    stop = threading.Event()
+
+    def count(amount: int) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        advance(amount)
+
     with ThreadPoolExecutor(THREADS) as pool:
-        futures = [pool.submit(_one, item, root, advance, subject) for item in items]
+        futures = [pool.submit(_one, item, root, count, subject) for item in items]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
             return sum(future.result() for future in futures)
         finally:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -175,6 +188,7 @@ def _size(path: Path, item: Item, subject: str) -> int:
             f"{item.size:,}, twice",
             hint="log the artifact again: it is corrupt or was cut short",
         )
+    path.chmod(0o600)  # some storages bring modes of their own: the same files come the same from each
     return found.st_size
 
 

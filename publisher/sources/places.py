@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from publisher.errors import ArtifactError, UnknownVersionError
+from publisher.errors import ArtifactError, EngineError, UnknownVersionError
 from publisher.paths import relative
 from publisher.sources.artifacts import Storage
 from publisher.sources.faults import redact, told
@@ -94,6 +94,11 @@ class Places:
         return self._runs[run_id]
 
     def _model(self, model_id: str) -> Any:
+        if not hasattr(self._client, "get_logged_model"):
+            raise EngineError(
+                f"{model_id} is a logged model of MLflow 3, and the MLflow client here is older",
+                hint="pip install 'mlflow-skinny>=3'",
+            )
         try:
             with told(self._uri, f"logged model {model_id}"):
                 return self._client.get_logged_model(model_id)

@@ -18,6 +18,18 @@ from publisher.sources.artifacts import Entry, Storage
 from publisher.sources.faults import redact, status_of, told, translate
 
 CHUNK = 1 << 20
+# What MLflow's storage classes import, by scheme (MLflow documentation, "Artifact Stores").
+PACKAGES = {
+    "s3": "boto3",
+    "r2": "boto3",
+    "b2": "boto3",
+    "gs": "google-cloud-storage",
+    "wasbs": "azure-storage-blob azure-identity",
+    "abfss": "azure-storage-file-datalake azure-identity",
+    "hdfs": "pyarrow",
+    "viewfs": "pyarrow",
+    "sftp": "pysftp",
+}
 
 
 class Cached:
@@ -138,9 +150,10 @@ class RemoteStorage:
 def missing_module(uri: str, error: ImportError) -> EngineError:
     """MLflow's storage classes import their clients only when they are used."""
     scheme = uri.partition(":")[0]
+    package = PACKAGES.get(scheme, error.name or "the plugin's requirements")
     return EngineError(
         f"reading {scheme}: artifacts needs the Python module {error.name or error}",
-        hint=f"install it beside publisher, e.g. pip install {error.name or 'it'}",
+        hint=f"install it beside publisher: pip install {package}",
     )
 
 
