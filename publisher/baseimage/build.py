@@ -9,15 +9,18 @@ from pathlib import Path
 
 from publisher.baseimage import image
 from publisher.baseimage.debs import Package
-from publisher.baseimage.destination import parse
+from publisher.baseimage.destination import Destination, parse
 from publisher.baseimage.packages import check, fetch
 from publisher.baseimage.rootfs import Facts, facts, rootfs
 from publisher.baseimage.stdlib import compiled, modules, runnable
 from publisher.baseimage.tree import Tree
 from publisher.domain import Platform
 from publisher.errors import EngineError, SettingsError
+from publisher.oci.credentials import Credentials
 from publisher.oci.layer import write_layer
 from publisher.oci.layout import Layout, write
+from publisher.oci.push import push, tag
+from publisher.oci.registry import Registries
 from publisher.progress import Progress
 
 SUBJECT = "base image"
@@ -93,12 +96,15 @@ def build(  # noqa: PLR0917 - the order of the command line's options
     include: Sequence[str],
     environ: Mapping[str, str],
     progress: Progress,
+    *,
+    insecure: bool = False,
 ) -> str:
     """Build the base image and put it at `destination`; gives the digest of its index.
 
     `destination`: ``oci:DIR``, ``oci:DIR:TAG`` or an image reference, in which ``{python}`` stands for the minor
-    version that the suite has. Of `environ` are read: PATH, TMPDIR, proxies, PUBLISHER_DEBIAN_MIRROR, and the
-    credentials for a registry. Raises SettingsError, EngineError, HostError, RegistryError.
+    version that the suite has; what its tag held is replaced. Of `environ` are read: PATH, TMPDIR, proxies,
+    PUBLISHER_DEBIAN_MIRROR, and the credentials for a registry. `insecure`: plain HTTP to the registry.
+    Raises SettingsError, EngineError, HostError, RegistryError.
     """
     parse(destination, "3")  # a destination that is none must not cost a build
     with tempfile.TemporaryDirectory(prefix="publisher-base-") as folder:
@@ -107,4 +113,23 @@ def build(  # noqa: PLR0917 - the order of the command line's options
         progress.stage(SUBJECT, "push")
         if place.folder is not None:
             write(made, place.folder, {place.name: made.top.digest})
+        else:
+            _push(made, place, environ, progress, insecure)
     return made.top.digest
+
+
+def _push(
+    made: Layout, place: Destination, environ: Mapping[str, str], progress: Progress, insecure: bool
+) -> None:
+    repository = place.repository
+    registries = Registries(
+        Credentials.load(environ, [repository.host]), {repository.host} if insecure else frozenset()
+    )
+    push(
+        made,
+        repository,
+        registries,
+        on_total=lambda total: progress.expect(SUBJECT, "push", total),
+        on_bytes=lambda amount: progress.advance(SUBJECT, "push", amount),
+    )
+    tag(made.top, made.manifests[made.top.digest], repository, place.name, registries)

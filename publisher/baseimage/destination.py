@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publisher.errors import SettingsError
-from publisher.oci.reference import Reference, is_tag
+from publisher.oci.reference import Reference, Repository, is_tag
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Either a folder (with the image's name in it) or a reference with a tag."""
+    """A folder for a layout, or else a repository. `name` is the image's tag in either."""
 
     folder: Path | None
-    reference: Reference | None
+    repository: Repository
     name: str
 
 
@@ -36,14 +36,14 @@ def parse(text: str, python: str) -> Destination:
             folder, tag = filled[4:], "latest"
         if not folder:
             raise SettingsError([f"{text!r} names no folder"], hint=_HINT)
-        return Destination(Path(folder), None, tag)
+        return Destination(Path(folder), Repository("", ""), tag)
     try:
         reference = Reference.parse(filled)
     except ValueError as error:
         raise SettingsError([str(error)], hint=_HINT) from error
     if reference.digest or not reference.tag:
         raise SettingsError([f"{text!r} names a digest; a new image is named by a tag"], hint=_HINT)
-    return Destination(None, reference, reference.tag)
+    return Destination(None, reference.repository, reference.tag)
 
 
 _HINT = "Write oci:DIR, oci:DIR:TAG, or registry.example.org/bases/python:{python}."

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from publisher.baseimage import ldcache
 from publisher.baseimage.debs import Package
 from publisher.baseimage.tree import Entry, Tree
 from publisher.errors import EngineError
@@ -125,20 +126,20 @@ def _accounts(tree: Tree, passwd: str, group: str) -> None:
 
 def _files(tree: Tree, known: Facts, bundle: bytes) -> None:
     for name in _MERGED:
-        if name != "lib64" or "usr/lib64" in tree.entries:
+        if any(path.startswith(f"usr/{name}/") for path in tree.entries):  # lib64 is x86-64's alone
             tree.link(name, f"usr/{name}")
     tree.link("usr/bin/sh", "dash")
     tree.link("usr/bin/python3", f"python{known.minor}")
     tree.link("usr/bin/python", "python3")
     for path in ("tmp", "var/tmp"):
         tree.directory(path, 0o1777)
-    for path in ("dev", "proc", "sys", "run/lock"):
+    for path in ("dev", "proc", "sys", "run/lock", "usr/local/bin"):
         tree.directory(path)
     tree.link("var/run", "/run")
     tree.link("var/lock", "/run/lock")
+    tree.file("etc/ld.so.cache", ldcache.cache(ldcache.libraries(tree)))
     tree.file("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
     tree.file("etc/ssl/certs/ca-certificates.crt", bundle)
-    tree.link("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt")
     tree.link("etc/localtime", "/usr/share/zoneinfo/Etc/UTC")
     tree.file("etc/timezone", "Etc/UTC\n")
 
