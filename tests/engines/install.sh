@@ -30,7 +30,7 @@ emulates_arm64() {
 
 install_packages() { # every package that is missing, in one go
   if ! have apt-get; then say "no apt-get here: install by hand: $*"; return; fi
-  if ! root true; then say "not root, and sudo asks for a password. Run: sudo apt-get install $*"; return; fi
+  if ! root true; then say "neither root nor sudo without a password. Run: sudo apt-get install $*"; return; fi
   say "apt-get install $*"
   root apt-get -qq update || say "apt-get update failed in part; going on with what is known"
   local known=() package policy=/usr/sbin/policy-rc.d placed=
