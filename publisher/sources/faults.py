@@ -11,9 +11,9 @@ import requests
 from publisher.errors import ModelRegistryError, PublisherError, UnknownVersionError
 
 MAX_SAID = 240  # characters of a server's own words
-_CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
 _STATUS = re.compile(r"failed with error code (\d{3})")
-_UNREACHED = re.compile(r"failed with (timeout )?exception|^Invalid url")
+_UNREACHED = re.compile(r"failed with (timeout )?exception|^Invalid url|Could not connect to the endpoint")
 
 
 def redact(text: str) -> str:
@@ -37,18 +37,21 @@ def told(url: str, what: str) -> Iterator[None]:
 
 def translate(error: Exception, url: str, what: str) -> ModelRegistryError:
     """The error to raise for an exception of MLflow's client or of requests."""
-    place = f"MLflow at {redact(url)}"
+    server = url.startswith(("http:", "https:"))
+    place = f"MLflow at {redact(url)}" if server else f"the storage {redact(url)}"
     status = status_of(error)
     if status is None and _is_unreached(error):
         return ModelRegistryError(
             f"cannot reach {place}: {_cause(error)}",
-            hint="see that the server runs and that MLFLOW_TRACKING_URI names it",
+            hint="see that it runs and that MLFLOW_TRACKING_URI names it" if server else "see that it runs",
         )
     if status in (401, 403):
         # Retryable all the same: the fault is in the credentials of this publisher, not in the version.
         return ModelRegistryError(
             f"{place} refuses our credentials for {what} (HTTP {status})",
-            hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+            hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            if server
+            else "give this publisher an account that may read it",
         )
     if status == 404:
         return UnknownVersionError(
@@ -56,7 +59,7 @@ def translate(error: Exception, url: str, what: str) -> ModelRegistryError:
         )
     fault = ModelRegistryError(
         f"{place} fails for {what}" + (f" (HTTP {status})" if status else "") + f": {_said(error)}",
-        hint="the server's log tells more",
+        hint="its log tells more",
     )
     # What the server calls a wrong request stays wrong.
     fault.retryable = status is None or status in (408, 429) or status >= 500
@@ -66,8 +69,10 @@ def translate(error: Exception, url: str, what: str) -> ModelRegistryError:
 def status_of(error: Exception) -> int | None:
     """The HTTP status behind an exception, None where no server answered."""
     response = getattr(error, "response", None)
-    if response is not None:
-        return int(response.status_code)
+    if isinstance(response, dict):  # botocore's
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
+    if isinstance(response, requests.Response):
+        return response.status_code
     text = str(error)
     if match := _STATUS.search(text):
         return int(match[1])
