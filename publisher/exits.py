@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -83,9 +84,13 @@ def _tell(line: str, *details: str) -> None:
 def _reader_gone() -> bool:
     """Whether it was our own output that broke, and not a connection or a tool's pipe."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more as it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # no real stream: a notebook, a test
+        return False
+    # Asked of the system: writing again would not tell, for what an unbuffered stream failed to write is gone.
+    poll = select.poll()
+    poll.register(output, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # the interpreter flushes once more, and would complain
+    return True

@@ -169,7 +169,7 @@ def _anchored(layer: Layer, folder: Path) -> Layer:
 def nested(layer: Layer) -> dict[str, Any]:
     """The values as one document of tables."""
     document: dict[str, Any] = {}
-    for path, given in sorted(layer.items(), key=lambda item: item[0]):
+    for path, given in sorted(layer.items(), key=lambda item: len(item[0])):
         table = document
         for step in path[:-1]:
             table = table.setdefault(step, {})
