@@ -5,6 +5,7 @@ set -uo pipefail
 
 # Program that shows a part is there -> its packages. Without debian-archive-keyring Ubuntu's mmdebstrap trusts no Debian.
 declare -A PACKAGES=(
+  [pgrep]="procps"
   [docker-registry]="docker-registry"
   [mmdebstrap]="mmdebstrap debian-archive-keyring"
   [htpasswd]="apache2-utils"
@@ -50,7 +51,8 @@ install_packages() { # every package that is missing, in one go
 }
 
 start_docker() {
-  have dockerd && root true || return
+  have docker && have dockerd && root true || return
+  if root pgrep -x dockerd >/dev/null 2>&1; then say "dockerd runs, but does not answer"; return; fi
   if [ -d /run/systemd/system ]; then
     root systemctl start docker || say "systemctl start docker failed"
     return
