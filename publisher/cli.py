@@ -183,6 +183,7 @@ def base_image(
     include: Annotated[
         list[str] | None, typer.Option(metavar="PACKAGE", help="A further Debian package; repeat for several")
     ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow plain HTTP to this registry")] = False,
 ) -> None:
     """Make a Python base image out of Debian packages."""
     from publisher import baseimage
@@ -195,7 +196,9 @@ def base_image(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--platform") from None
     with commands.progress(ctx.obj, json=False) as progress:
-        digest = baseimage.build(destination, platforms, suite, include or (), os.environ, progress)
+        digest = baseimage.build(
+            destination, platforms, suite, include or (), os.environ, progress, insecure=insecure
+        )
     typer.echo(f"{destination}@{digest}")
 
 
