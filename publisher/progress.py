@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from publisher.domain import ModelVersion
+
 
 class Progress(Protocol):
     """Called from several threads at once. A listener never raises."""
@@ -24,6 +26,11 @@ class Progress(Protocol):
     def note(self, subject: str, text: str) -> None:
         """One line that a person should see: a decision, a warning."""
         ...
+
+
+def subject_of(version: ModelVersion, target: str) -> str:
+    """What progress calls a version on its way to a target."""
+    return f"{version} → {target}"
 
 
 class Silent:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from publisher.domain import ModelVersion, Outcome
 from publisher.json_output import stamp
+from publisher.progress import subject_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -50,10 +51,6 @@ def amount(size: int) -> str:
     while value >= 999.95 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} B"
-
-
-def subject_of(version: ModelVersion, target: str) -> str:
-    return f"{version} → {target}"
 
 
 class TerminalProgress:

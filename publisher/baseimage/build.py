@@ -112,7 +112,7 @@ def build(  # noqa: PLR0917 - the order of the command line's options
         place = parse(destination, known.minor)
         progress.stage(SUBJECT, "push")
         if place.folder is not None:
-            write(made, place.folder, {place.name: made.top.digest})
+            write(made, place.folder, [place.name])
         else:
             _push(made, place, environ, progress, insecure)
     return made.top.digest

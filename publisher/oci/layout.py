@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -26,6 +26,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 EMPTY = "application/vnd.oci.empty.v1+json"
+NAME = "org.opencontainers.image.ref.name"  # how an index entry of a layout on disk is named
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -167,18 +168,14 @@ def blob_path(folder: Path, digest: str) -> Path:
     return folder / "blobs" / algorithm / name
 
 
-def write(layout: Layout, folder: Path, names: Mapping[str, str] | None = None) -> None:
-    """Write an OCI image layout below `folder`, beside what is there. Blobs that it has are kept.
-
-    `names`: annotation values ``org.opencontainers.image.ref.name`` -> digest; the index is replaced last and
-    in one step, so that a reader never sees a name without its blobs.
-    """
+def write_blobs(layout: Layout, folder: Path) -> None:
+    """Write every blob and manifest below `folder`, under no name. What is there already is kept."""
     for digest, blob in [*layout.blobs.items(), *((d, BytesBlob(m)) for d, m in layout.manifests.items())]:
         path = blob_path(folder, digest)
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         seen = hashlib.sha256()
         with blob.open() as source, part.open("wb") as sink:
             while chunk := source.read(1 << 20):
@@ -188,23 +185,24 @@ def write(layout: Layout, folder: Path, names: Mapping[str, str] | None = None) 
             part.unlink()
             raise BuildError(f"a blob does not have the digest {digest} that its manifest names")
         part.replace(path)
+
+
+def write(layout: Layout, folder: Path, names: Sequence[str] = ()) -> None:
+    """Write an OCI image layout below `folder`, beside what is there, under each of `names`.
+
+    The index is replaced last and in one step, so that a reader never sees a name without its blobs.
+    """
+    write_blobs(layout, folder)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     index_file = folder / "index.json"
     old = json.loads(index_file.read_bytes())["manifests"] if index_file.exists() else []
-    named = dict(names or {})
-    key = "org.opencontainers.image.ref.name"
+    new = [{**layout.top.json(), "annotations": {NAME: name}} for name in names] or [layout.top.json()]
+    taken = {(entry.get("annotations") or {}).get(NAME, entry["digest"]) for entry in new}
     kept = [
-        e
-        for e in old
-        if (e.get("annotations") or {}).get(key) not in named and (named or e["digest"] != layout.top.digest)
+        entry for entry in old if (entry.get("annotations") or {}).get(NAME, entry["digest"]) not in taken
     ]
-    new = [
-        {**layout.top.json(), "digest": digest, "annotations": {key: name}} for name, digest in named.items()
-    ]
-    part = folder / ".index.json.part"
-    part.write_bytes(
-        encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + (new or [layout.top.json()])})
-    )
+    part = folder / f".index.json.{os.getpid()}.part"
+    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + new}))
     part.replace(index_file)
 
 
@@ -214,8 +212,7 @@ def read(folder: Path, name: str | None = None) -> Layout:
         entries = json.loads((folder / "index.json").read_bytes())["manifests"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuildError(f"{folder} is not an OCI image layout: {error}") from error
-    key = "org.opencontainers.image.ref.name"
-    found = [e for e in entries if name is None or (e.get("annotations") or {}).get(key) == name]
+    found = [e for e in entries if name is None or (e.get("annotations") or {}).get(NAME) == name]
     if len({e["digest"] for e in found}) != 1:
         raise BuildError(f"{folder} holds {len(found)} images" + (f" named {name}" if name else "; name one"))
     top = Descriptor.read({k: v for k, v in found[0].items() if k != "annotations"})
@@ -256,12 +253,6 @@ def _read_blob(folder: Path, digest: str) -> bytes:
     if digest_of(content) != digest:
         raise BuildError(f"the blob {digest} in {folder} is corrupt")
     return content
-
-
-def copy(stream: BinaryIO, path: Path) -> None:
-    """Copy a stream into a file, with flat memory."""
-    with stream, path.open("wb") as sink:
-        shutil.copyfileobj(stream, sink, 1 << 20)
 
 
 def platforms(layout: Layout) -> Iterator[tuple[Platform, Descriptor]]:

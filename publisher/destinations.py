@@ -1,0 +1,179 @@
+"""Where a finished layout goes: a repository of a container registry, or an OCI layout on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from publisher.builders.base import Memory, Remembered
+from publisher.errors import BuildError, PublisherError
+from publisher.naming import parse
+from publisher.oci import layout as layouts
+from publisher.oci.layout import CONFIG, MANIFEST, Blob, BytesBlob, Descriptor, Layout, RemoteBlob
+from publisher.oci.push import Pushed, push, tag
+from publisher.oci.reference import Repository
+from publisher.oci.registry import Registries
+from publisher.progress import Report
+
+_DOCUMENT = "io.github.model-publisher.document"
+
+
+class Destination(Protocol):
+    """`image` is the whole name as naming.image_name makes it."""
+
+    def existing(self, image: str) -> str:
+        """The digest that the image's tag holds now; empty where there is none."""
+        ...
+
+    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
+        """Bring everything there by digest. Nobody who asks by tag sees it yet."""
+        ...
+
+    def tag(self, layout: Layout, image: str) -> None:
+        """The commit point."""
+        ...
+
+    def memory(self) -> Memory | None:
+        """What earlier builds left here."""
+        ...
+
+    def remember(self, image: str, layout: Layout, kept: Sequence[Remembered]) -> None:
+        """Leave `kept` for later builds. Best effort: raises nothing that a publication should fail for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryDestination:
+    """`cache`: the repository for what is remembered, None for nowhere. `jobs`: transfers at once."""
+
+    registries: Registries
+    cache: Repository | None
+    jobs: int = 8
+
+    def existing(self, image: str) -> str:
+        reference = parse(image)
+        registry = self.registries.at(reference.repository.host)
+        found = registry.head_manifest(reference.repository.name, reference.name)
+        return found.digest if found else ""
+
+    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
+        return push(
+            layout,
+            parse(image).repository,
+            self.registries,
+            workers=self.jobs,
+            on_total=lambda total: report.expect("push", total),
+            on_bytes=lambda amount: report.advance("push", amount),
+            mount_from=(self.cache,) if self.cache else (),
+        )
+
+    def tag(self, layout: Layout, image: str) -> None:
+        reference = parse(image)
+        if reference.tag is None:
+            raise BuildError(f"{image} has no tag", hint="Correct `image` of the target.")
+        content = layout.manifests[layout.top.digest]
+        tag(layout.top, content, reference.repository, reference.tag, self.registries)
+
+    def memory(self) -> Memory | None:
+        return RegistryMemory(self.registries, self.cache) if self.cache else None
+
+    def remember(self, image: str, layout: Layout, kept: Sequence[Remembered]) -> None:
+        if self.cache is None:
+            return
+        source = parse(image).repository
+        for one in kept:
+            try:
+                self._remember(self.cache, source, layout, one)
+            except PublisherError:
+                return  # a registry that gives no place for it loses speed, and nothing else
+
+    def _remember(self, cache: Repository, source: Repository, layout: Layout, one: Remembered) -> None:
+        if self.registries.at(cache.host).head_manifest(cache.name, one.key):
+            return
+        document = json.dumps(one.document, sort_keys=True)
+        diff_ids = [entry["diff_id"] for entry in one.document.get("layers", [])]
+        # A valid image config, since some registries read what is called one.
+        config = layouts.encode(
+            {
+                "architecture": "unknown",
+                "os": "unknown",
+                "config": {"Labels": {_DOCUMENT: document}},
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            }
+        )
+        described = Descriptor.of(CONFIG, config)
+        content = layouts.encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": described.json(),
+                "layers": [layer.json() for layer in one.layers],
+            }
+        )
+        top = Descriptor.of(MANIFEST, content)
+        blobs: dict[str, Blob] = {described.digest: BytesBlob(config)}
+        blobs |= {layer.digest: layout.blobs[layer.digest] for layer in one.layers}
+        sizes = {part.digest: part.size for part in (described, *one.layers)}
+        small = Layout(top, {top.digest: content}, blobs, sizes)
+        push(small, cache, self.registries, workers=self.jobs, mount_from=(source,))
+        tag(top, content, cache, one.key, self.registries)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryMemory:
+    """A Memory (builders/base.py) in a repository: a tag for each key. Whatever cannot be read is not there."""
+
+    registries: Registries
+    repository: Repository
+
+    def find(self, key: str) -> Remembered | None:
+        registry = self.registries.at(self.repository.host)
+        try:
+            found = registry.get_manifest(self.repository.name, key)
+            if found is None or found[0].media_type != MANIFEST:
+                return None
+            manifest = json.loads(found[1])
+            with registry.open_blob(self.repository.name, manifest["config"]["digest"]) as stream:
+                config = json.load(stream)
+            document = json.loads(config["config"]["Labels"][_DOCUMENT])
+            layers = tuple(Descriptor.read(entry) for entry in manifest["layers"])
+        except (PublisherError, ValueError, KeyError, TypeError):
+            return None
+        return Remembered(key, document, layers) if isinstance(document, dict) else None
+
+    def blob(self, digest: str) -> Blob:
+        return RemoteBlob(self.repository, digest, self.registries.open_blob)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutDestination:
+    """An OCI layout below `folder`; an image's name there is its name without the folder."""
+
+    folder: Path
+
+    def existing(self, image: str) -> str:
+        if not (self.folder / "index.json").exists():
+            return ""
+        try:
+            return layouts.read(self.folder, self._name(image)).top.digest
+        except BuildError:
+            return ""
+
+    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
+        layouts.write_blobs(layout, self.folder)
+        return Pushed(sent=sum(layout.sizes.values()))
+
+    def tag(self, layout: Layout, image: str) -> None:
+        layouts.write(layout, self.folder, [self._name(image)])
+
+    def memory(self) -> Memory | None:
+        return None
+
+    def remember(self, image: str, layout: Layout, kept: Sequence[Remembered]) -> None:
+        """The cache on disk has it already."""
+
+    def _name(self, image: str) -> str:
+        return image.removeprefix(f"oci:{self.folder}").lstrip("/")

@@ -1,0 +1,267 @@
+"""The way of one model version to one target, top to bottom."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from publisher import environments, status
+from publisher.bases import Bases
+from publisher.builders.base import Builder, Memory
+from publisher.decide import next_try
+from publisher.describe import describe, served
+from publisher.destinations import Destination
+from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Status, Target
+from publisher.environments.lock import Resolver
+from publisher.errors import (
+    BuildError,
+    EngineError,
+    HostError,
+    ModelRegistryError,
+    PublisherError,
+    TagConflictError,
+)
+from publisher.naming import image_name
+from publisher.progress import Progress, Report, subject_of
+from publisher.sources.base import Fetched, Source, VersionTags
+
+BUG = "this is a bug in publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What the way is made of; wiring.py puts it together."""
+
+    source: Source
+    bases: Bases
+    resolver: Resolver
+    builders: Mapping[str, Builder]
+    memory: Memory  # on this machine
+    destination: Callable[[Target], Destination]
+    progress: Progress
+    work_folder: Path | None
+    now: Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Clock:
+    """How long each stage took, in seconds, and which one runs."""
+
+    report: Report
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.report.stage(name)
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.monotonic() - begin
+
+
+def publish(version: ModelVersion, target: Target, stages: Stages, *, force: bool, dry_run: bool) -> Outcome:
+    """Publish `version` to `target`, and write on the version what became of it.
+
+    Raises nothing: whatever goes wrong is in the outcome, and on the version where it can be written.
+    """
+    clock = Clock(Report(stages.progress, subject_of(version, target.name)))
+    record = _Record(version, target, stages)
+    image = ""
+    try:
+        image = image_name(target, version)
+        if not dry_run:
+            record.write("publishing", image=image, reason="a publisher is at it")
+        with tempfile.TemporaryDirectory(prefix="publisher-", dir=stages.work_folder) as folder:
+            work = _Work(version, target, image, Path(folder), stages, clock)
+            outcome = work.run(force=force, dry_run=dry_run)
+        if not dry_run:
+            record.write("published", image=image, digest=outcome.digest)
+    except Exception as error:
+        fault = _fault(error)
+        if not dry_run:
+            record.failed(fault, image)
+        message = fault.line if fault.exit_code != 1 else f"{BUG}: {fault.line}"
+        failed = Outcome(version, target.name, "failed", message, image, exit_code=fault.exit_code)
+        stages.progress.note(clock.report.subject, message)
+        return replace(failed, seconds=clock.seconds)
+    return replace(outcome, seconds=clock.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One publication, in its own folder."""
+
+    version: ModelVersion
+    target: Target
+    image: str
+    folder: Path
+    stages: Stages
+    clock: Clock
+
+    def run(self, *, force: bool, dry_run: bool) -> Outcome:
+        report, destination = self.clock.report, self.stages.destination(self.target)
+        memory = [place for place in (self.stages.memory, destination.memory()) if place]
+        with self.clock.stage("fetch"):
+            fetched = self.stages.source.fetch(
+                self.version, self.folder / "files", self.stages.progress, report.subject
+            )
+        with self.clock.stage("lock"):
+            environment = environments.read(
+                fetched.model, serve=served(fetched, VersionTags.read(self.version))
+            )
+            spec = self._spec(fetched, environment, self._base(environment, memory))
+        builder = choose(spec, self.target, self.stages.builders)
+        if dry_run:
+            return self._planned(spec, builder)
+        (self.folder / "build").mkdir()
+        with self.clock.stage("build"):
+            build = builder.build(spec, self.folder / "build", memory, report)
+        self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
+        digest = build.layout.top.digest
+        with self.clock.stage("push"):
+            standing = destination.existing(self.image)
+            if standing and standing != digest and not force:
+                raise self._conflict(standing, digest)
+            pushed = destination.push(build.layout, self.image, report)
+        with self.clock.stage("tag"):
+            if standing != digest:
+                destination.tag(build.layout, self.image)
+        with self.clock.stage("remember"):
+            destination.remember(self.image, build.layout, [*build.remember, *self.stages.bases.found])
+        platforms = ", ".join(map(str, spec.platforms))
+        done = Outcome(
+            self.version, self.target.name, "published", f"published for {platforms}", self.image, digest
+        )
+        return replace(done, sent=pushed.sent, downloaded=build.downloaded)
+
+    def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
+        """The base image of the version's own Python, or of the target's where it names one."""
+        target = self.target
+        python = target.python or environment.python_minor
+        if python is None and "{python}" in target.base:
+            raise BuildError(
+                "the model does not say which Python it needs",
+                hint=f"Set `python` on the target {target.name}, or log the model with MLflow's log_model().",
+            )
+        minor = ".".join(python.split(".")[:2]) if python else ""
+        base = self.stages.bases.resolve(target.base.replace("{python}", minor), target.platforms, memory)
+        if python and base.python_minor != minor:
+            raise BuildError(
+                f"the model needs Python {minor}, and the base image {base.name} has {base.python}",
+                hint=f"Put {{python}} into `base` of the target {target.name}, or set its `python`.",
+            )
+        return base
+
+    def _spec(self, fetched: Fetched, environment: Environment, base: BaseImage) -> ImageSpec:
+        version, target = self.version, self.target
+        registered = version.created if target.resolve == "registered" else None
+        with ThreadPoolExecutor(max_workers=len(target.platforms)) as pool:
+            locks = pool.map(
+                lambda platform: self.stages.resolver.lock(
+                    environment, platform, base, registered=registered
+                ),
+                target.platforms,
+            )
+            return describe(version, target, fetched, base, dict(zip(target.platforms, locks, strict=True)))
+
+    def _planned(self, spec: ImageSpec, builder: Builder) -> Outcome:
+        wheels = {wheel.sha256: wheel for lock in spec.locks.values() for wheel in lock.wheels}
+        size = sum(wheel.size for wheel in wheels.values()) / 1e6
+        reason = (
+            f"would be built of {len(wheels)} wheels ({size:.0f} MB) on {spec.base.name} by {builder.name}"
+        )
+        return Outcome(self.version, self.target.name, "planned", reason, self.image)
+
+    def _conflict(self, standing: str, digest: str) -> TagConflictError:
+        return TagConflictError(
+            f"{self.image} is there already with another digest ({standing[:19]}…, ours is {digest[:19]}…)",
+            hint=f"`publisher publish {self.version.name} {self.version.version} --force` replaces it.",
+        )
+
+
+def choose(spec: ImageSpec, target: Target, builders: Mapping[str, Builder]) -> Builder:
+    """The target's builder, or with ``auto`` the first that can. Raises EngineError: what was tried, why not."""
+    names = list(builders) if target.builder == "auto" else [target.builder]
+    reasons = []
+    for name in names:
+        builder = builders.get(name)
+        why_not = (
+            builder.check(spec) if builder else f"there is none of that name; there are {', '.join(builders)}"
+        )
+        if builder and not why_not:
+            return builder
+        reasons.append(f"{name}: {why_not}")
+    raise EngineError(f"no builder can build this image ({'; '.join(reasons)})")
+
+
+@dataclass(slots=True)
+class _Record:
+    """Writes the status tags of one version for one target."""
+
+    version: ModelVersion
+    target: Target
+    stages: Stages
+
+    def write(
+        self,
+        state: str,
+        *,
+        image: str,
+        digest: str = "",
+        reason: str = "",
+        next_try: datetime | None = None,
+    ) -> None:
+        before = status.read(self.version.tags, self.target.name)
+        attempts = (before.attempts if before else 0) + (state == "publishing")
+        now = Status(
+            state=state,  # type: ignore[arg-type]
+            reason=reason,
+            image=image,
+            digest=digest,
+            fingerprint=status.fingerprint(self.version, self.target),
+            attempts=0 if state == "published" else attempts,
+            updated=self.stages.now(),
+            next_try=next_try,
+        )
+        tags = status.to_tags(now, self.target.name)
+        gone = status.stale(self.version.tags, now, self.target.name)
+        self.stages.source.record(self.version, tags, gone)
+        kept = {key: value for key, value in self.version.tags.items() if key not in gone}
+        self.version = replace(self.version, tags={**kept, **tags})
+
+    def failed(self, fault: PublisherError, image: str) -> None:
+        """Write the failure; where MLflow itself is the fault, nothing can be said there."""
+        if isinstance(fault, ModelRegistryError):
+            return
+        before = status.read(self.version.tags, self.target.name)
+        attempts = before.attempts if before else 1
+        due = next_try(attempts, self.stages.now(), fault.retryable)
+        try:
+            self.write("failed", image=image, reason=fault.line, next_try=due)
+        except PublisherError as error:
+            self.stages.progress.note(subject_of(self.version, self.target.name), f"not recorded: {error}")
+
+
+def _fault(error: Exception) -> PublisherError:
+    """Any exception as one of ours, its cause kept for --debug."""
+    if isinstance(error, PublisherError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        fault: PublisherError = HostError(
+            f"this machine gives no place to write: {error.strerror}",
+            hint="Free disk space, or set cache_folder and work_folder to a place with some.",
+        )
+    else:
+        fault = PublisherError(
+            f"{type(error).__name__}: {error}", hint="Run it again with --debug and report it."
+        )
+    fault.__cause__ = error
+    return fault

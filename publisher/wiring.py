@@ -1,0 +1,177 @@
+"""The composition root: which source, builders, destinations and memories there are, in plain dicts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from publisher import status
+from publisher.bases import Bases
+from publisher.builders.base import Builder
+from publisher.builders.layers.build import LayerBuilder
+from publisher.builders.layers.cache import Cache
+from publisher.decide import decide
+from publisher.destinations import Destination, LayoutDestination, RegistryDestination
+from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
+from publisher.environments.lock import Resolver
+from publisher.errors import ArtifactError, SettingsError
+from publisher.oci.credentials import Credentials
+from publisher.oci.images import Images
+from publisher.oci.reference import Reference
+from publisher.oci.registry import Registries
+from publisher.paths import is_relative
+from publisher.pipeline import Stages, publish
+from publisher.progress import Progress
+from publisher.settings import Settings
+from publisher.sources.mlflow import MlflowSource
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """What is known of one version for one target, and what a poll would do."""
+
+    version: ModelVersion
+    target: str
+    status: Status | None
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What the edges call. Every method looks at all configured targets unless it is told which."""
+
+    settings: Settings
+    stages: Stages
+
+    def poll(self) -> list[Outcome]:
+        """Publish what is tagged and due, and say of everything else why not. One version never stops another."""
+        outcomes = []
+        for target in self.settings.targets:
+            for version in list(self.stages.source.discover(target)):
+                decision = self._decide(version, target)
+                if decision.action == "skip":
+                    known = status.read(version.tags, target.name)
+                    image, digest = (known.image, known.digest) if known else ("", "")
+                    outcomes.append(Outcome(version, target.name, "skipped", decision.reason, image, digest))
+                else:
+                    outcomes.append(publish(version, target, self.stages, force=False, dry_run=False))
+        return outcomes
+
+    def publish(
+        self, name: str, version: str, targets: Sequence[str] | None, *, dry_run: bool, force: bool
+    ) -> list[Outcome]:
+        """Publish one version now, to the named targets, else to those that its tags select, else to the only one."""
+        found = self.stages.source.get(name, version)
+        chosen = self._chosen(found, targets)
+        return [publish(found, target, self.stages, force=force, dry_run=dry_run) for target in chosen]
+
+    def status(self, name: str | None = None, version: str | None = None) -> list[StatusRow]:
+        """The tagged versions of all targets, of one model, or one version."""
+        rows = []
+        for target in self.settings.targets:
+            if name and version:
+                versions = [self.stages.source.get(name, version)]
+            else:
+                versions = [v for v in self.stages.source.discover(target) if name in (None, v.name)]
+            for each in versions:
+                known = status.read(each.tags, target.name)
+                rows.append(StatusRow(each, target.name, known, self._decide(each, target)))
+        return rows
+
+    def download(
+        self, folder: Path, name: str | None = None, version: str | None = None
+    ) -> list[tuple[ModelVersion, Path]]:
+        """Bring tagged versions, or one, into ``folder/<model>/v<version>``, replacing what was there."""
+        if name and version:
+            wanted = [self.stages.source.get(name, version)]
+        else:
+            targets = self.settings.targets or (_for_tag(self.settings.tags[0]),)
+            distinct = {
+                (v.name, v.version): v for target in targets for v in self.stages.source.discover(target)
+            }
+            wanted = [v for v in distinct.values() if name in (None, v.name)]
+        done = []
+        for each in wanted:
+            if not is_relative(each.name) or "/" in each.name:
+                raise ArtifactError(f"the model name {each.name!r} is no name for a folder")
+            place = folder / each.name / f"v{each.version}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent, prefix=".download-") as part:
+                fetched = self.stages.source.fetch(
+                    each, Path(part) / "files", self.stages.progress, str(each)
+                )
+                shutil.rmtree(place, ignore_errors=True)
+                fetched.root.rename(place)
+            done.append((each, place))
+        return done
+
+    def _decide(self, version: ModelVersion, target: Target) -> Decision:
+        return decide(version, target, status.read(version.tags, target.name), self.stages.now())
+
+    def _chosen(self, version: ModelVersion, names: Sequence[str] | None) -> list[Target]:
+        known = {target.name: target for target in self.settings.targets}
+        if names:
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise SettingsError(
+                    [f"there is no target {', '.join(unknown)}"],
+                    hint=f"Configured: {', '.join(known) or 'none'}.",
+                )
+            return [known[name] for name in names]
+        tagged = [target for target in known.values() if target.tag in version.tags]
+        if tagged or len(known) == 1:
+            return tagged or list(known.values())
+        raise SettingsError(
+            [f"{version} has no tag of a configured target"], hint=f"Name one: --target {' | '.join(known)}."
+        )
+
+
+def _for_tag(tag: str) -> Target:
+    return Target("download", tag, "oci:.", (), "")
+
+
+@contextmanager
+def connect(settings: Settings, environ: MutableMapping[str, str], progress: Progress) -> Iterator[App]:
+    """The whole house for one run. Nothing is asked of the network yet."""
+    hosts = {target.name: _host(target) for target in settings.targets}
+    credentials = Credentials.load(environ, [host for host in hosts.values() if host])
+    insecure = {host for target in settings.targets if target.insecure and (host := hosts[target.name])}
+    registries = Registries(credentials, insecure)
+    images = Images(registries)
+    cache = Cache(settings.cache_folder)
+    bases = Bases(images, settings.cache_folder)
+    builders: dict[str, Builder] = {"layers": LayerBuilder(images, bases, cache)}
+
+    def destination(target: Target) -> Destination:
+        if target.layout_folder is not None:
+            return LayoutDestination(target.layout_folder)
+        name = target.cache.format(registry=target.registry)
+        cached = Reference.parse(name).repository if name else None
+        return RegistryDestination(registries, cached, settings.jobs)
+
+    if settings.work_folder:
+        settings.work_folder.mkdir(parents=True, exist_ok=True)
+    settings.cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stages = Stages(
+        source=MlflowSource(settings.mlflow_tracking_uri, environ),
+        bases=bases,
+        resolver=Resolver(settings.cache_folder, dict(environ)),
+        builders=builders,
+        memory=cache,
+        destination=destination,
+        progress=progress,
+        work_folder=settings.work_folder,
+        now=lambda: datetime.now(UTC),
+    )
+    yield App(settings, stages)
+
+
+def _host(target: Target) -> str | None:
+    if target.layout_folder is not None:
+        return None
+    return Reference.parse(f"{target.registry}/x").repository.host
