@@ -128,11 +128,12 @@ def unreachable(host: str, error: Exception) -> RegistryError | AgainError:
 
 
 def _reason(causes: list[BaseException]) -> str:
-    if any(isinstance(cause, urllib3.exceptions.ConnectTimeoutError) for cause in causes):
-        return "no answer to the attempt to connect"
     for cause in causes:
         if isinstance(cause, (socket.gaierror, ConnectionError)) and cause.args:
             return str(getattr(cause, "strerror", None) or cause.args[-1])
+    # Not isinstance: a refused connection is one of its kinds too.
+    if any(type(cause) is urllib3.exceptions.ConnectTimeoutError for cause in causes):
+        return "no answer to the attempt to connect"
     if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
         return "no answer in time"
     return harmless(str(causes[-1])) or type(causes[-1]).__name__

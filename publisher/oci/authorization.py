@@ -73,7 +73,7 @@ class Authorization:
         offered = challenges(response.headers.get("WWW-Authenticate", ""))
         with self._lock:
             if "bearer" in offered and "realm" in offered["bearer"]:
-                self._bearer = offered["bearer"]
+                self._basic, self._bearer = False, offered["bearer"]
                 # A token that another thread has renewed meanwhile stays.
                 if scopes in self._tokens and sent == f"Bearer {self._tokens[scopes][0]}":
                     del self._tokens[scopes]

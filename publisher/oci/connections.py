@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from publisher.oci.hosts import is_loopback
 
 BLOCK = 1 << 20  # bytes; urllib3's own 16 KiB halve the speed of an upload
 CONNECT_SECONDS = 4.0
@@ -64,13 +68,14 @@ class _OwnAuth(AuthBase):
 
 
 def session(certificates: str | None = None) -> requests.Session:
-    """A session for several threads. `certificates`: a file of authorities, unless REQUESTS_CA_BUNDLE is set."""
+    """A session for several threads. `certificates`: a file of authorities; REQUESTS_CA_BUNDLE goes before it."""
     made = requests.Session()
     adapter = _Adapter(pool_connections=8, pool_maxsize=_CONNECTIONS)
     made.mount("https://", adapter)
     made.mount("http://", adapter)
     made.auth = _OwnAuth()
-    made.verify = certificates or True
+    # The rest of what OpenSSL and requests users set (REQUESTS_CA_BUNDLE, proxies) requests reads by itself.
+    made.verify = certificates or os.environ.get("SSL_CERT_FILE") or True
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     # identity: a digest is of the bytes as they are stored
     made.headers.update({"User-Agent": "model-publisher", "Accept-Encoding": "identity"})
@@ -96,5 +101,7 @@ def exchange(
     settings: dict[str, Any] = dict(
         session.merge_environment_settings(prepared.url or url, {}, True, None, None)
     )
+    if is_loopback(urlsplit(prepared.url or url).netloc):
+        settings["proxies"] = {}  # another machine's loopback is another place
     adapter = session.get_adapter(prepared.url or url)
     return adapter.send(prepared, timeout=(CONNECT_SECONDS, seconds), **settings)

@@ -58,7 +58,10 @@ class Origin:
         Our own host under the wrong scheme is meant as our own: a registry behind a proxy that ends TLS
         does not know better.
         """
-        target = urljoin(url, location)
+        try:
+            target = urljoin(url, location)
+        except ValueError:
+            target = ""
         parts = self._parse(target)
         own = self._own
         if parts.hostname == own.hostname and (parts.port == own.port or _port(parts) == _port(own)):

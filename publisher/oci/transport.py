@@ -87,7 +87,8 @@ class Transport:
             response = self._send(method, url, {**(headers or {}), **_header(sent)}, body, seconds)
             if response.status_code in ok:
                 return response
-            if response.status_code == 401 and own and not challenged:
+            # A second 401 to a password is about the password; to a fresh token, about what we may do.
+            if response.status_code == 401 and own and (not challenged or (sent or "").startswith("Basic ")):
                 challenged = True
                 self._authorization.learn(response, scopes, sent, what)
             elif response.status_code in _REDIRECTS and "Location" in response.headers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import socket
 import subprocess
 import threading
 import time
@@ -46,16 +47,24 @@ class RealRegistry:
 
 
 @contextmanager
-def running(folder: Path, *, auth: dict[str, Any] | None = None) -> Iterator[RealRegistry]:
-    """Start ``docker-registry serve`` with its storage in `folder`, wait for its answer, stop it at the end."""
+def running(
+    folder: Path, *, auth: dict[str, Any] | None = None, name: str = "127.0.0.1", tls: bool = False
+) -> Iterator[RealRegistry]:
+    """Start ``docker-registry serve`` with its storage in `folder`, wait for its answer, stop it at the end.
+
+    `name` stands for an address of this machine. With `tls`, ``folder/tls.pem`` is its certificate for that
+    name, signed by itself.
+    """
     program = require("docker-registry", "docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
-    host = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    host = f"{name}:{port}"
+    address = f"{socket.gethostbyname(name)}:{port}"
     config = {
         "version": 0.1,
         "log": {"level": "info"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}, "delete": {"enabled": True}},
-        "http": {"addr": host, "secret": secrets.token_hex(16)},
+        "http": {"addr": address, "secret": secrets.token_hex(16), **(_tls(folder, name) if tls else {})},
         **({"auth": auth} if auth else {}),
     }
     (folder / "config.yml").write_text(yaml.safe_dump(config))
@@ -65,7 +74,7 @@ def running(folder: Path, *, auth: dict[str, Any] | None = None) -> Iterator[Rea
             [program, "serve", str(folder / "config.yml")], stdout=sink, stderr=subprocess.STDOUT
         )
     try:
-        _wait(host, process, log)
+        _wait(f"{'https' if tls else 'http'}://{host}/v2/", folder / "tls.pem", process, log)
         yield RealRegistry(host, folder, log, process)
     finally:
         process.terminate()
@@ -76,11 +85,39 @@ def running(folder: Path, *, auth: dict[str, Any] | None = None) -> Iterator[Rea
             process.wait()
 
 
-def _wait(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _tls(folder: Path, name: str) -> dict[str, Any]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    (folder / "tls.pem").write_bytes(_signed_by_itself(key, names).public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    return {"tls": {"certificate": str(folder / "tls.pem"), "key": str(folder / "tls.key")}}
+
+
+def _signed_by_itself(key: rsa.RSAPrivateKey, *extensions: x509.ExtensionType) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def _wait(url: str, authority: Path, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if requests.get(f"http://{host}/v2/", timeout=2).status_code in (200, 401):
+            if requests.get(url, timeout=2, verify=str(authority)).status_code in (200, 401):
                 return
         except requests.ConnectionError:
             time.sleep(0.05)
@@ -117,18 +154,7 @@ class TokenService:
         self.seconds = 300
         self.lifetime_told = 300
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
-        now = datetime.now(UTC)
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .sign(self._key, hashes.SHA256())
-        )
+        made = _signed_by_itself(self._key)
         self.certificate = made.public_bytes(serialization.Encoding.PEM)
         self._der = made.public_bytes(serialization.Encoding.DER)
         service = self
@@ -226,6 +252,13 @@ def token_registry(
     folder = tmp_path_factory.mktemp("token-registry")
     with running(folder, auth=token_config(folder, token_service)) as started:
         started.user, started.password = token_service.user, token_service.password
+        yield started
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """A registry with HTTPS, under this machine's own name, with a certificate that nobody knows."""
+    with running(tmp_path_factory.mktemp("tls-registry"), name=socket.gethostname(), tls=True) as started:
         yield started
 
 
