@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from publisher import environments, status
-from publisher.bases import Bases
+from publisher.builders.bases import Bases
 from publisher.builders.base import Builder, Memory
 from publisher.decide import next_try
 from publisher.describe import describe, served
