@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -159,6 +160,32 @@ def test_order_and_tag(registry: RealRegistry, repository: str) -> None:
     assert known.at(place.host).head_manifest(repository, "v1") is None
     tag(image.top, image.manifests[image.top.digest], place, "v1", known)
     assert known.at(place.host).head_manifest(repository, "v1") == image.top
+
+
+class Slow(io.RawIOBase):
+    """A byte each twentieth of a second."""
+
+    def read(self, amount: int = -1) -> bytes:
+        time.sleep(0.05)
+        return b"x"
+
+
+class SlowBlob:
+    def open(self) -> BinaryIO:
+        return Slow()  # type: ignore[return-value]
+
+
+def test_first_error_stops_the_push(registry: RealRegistry, repository: str) -> None:
+    """One blob that cannot be sent ends the push, the others in mid-blob too, and no manifest is put."""
+    image = small_image(repository)
+    wrong, slow = sorted(image.blobs)[:2]
+    broken = {**image.blobs, wrong: BytesBlob(b"not this"), slow: SlowBlob()}
+    layout = Layout(image.top, image.manifests, broken, {**image.sizes, slow: 1000})
+    start = time.monotonic()
+    with pytest.raises(BuildError, match=wrong):
+        push(layout, Repository(registry.host, repository), clients(registry))
+    assert time.monotonic() - start < 10
+    assert not [line for line in registry.requests("PUT", repository) if "/manifests/" in line]
 
 
 @pytest.mark.parametrize("kind", ["private_registry", "token_registry"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from publisher.errors import RegistryError
+from publisher.errors import RegistryError, RegistryUnavailableError
 from publisher.oci.credentials import Credentials
 from publisher.oci.push import push
 from publisher.oci.reference import Repository
@@ -71,3 +72,17 @@ def test_proxy_that_is_away(repository: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(RegistryError, match=r"cannot reach the registry r\.invalid: Connection refused"):
         Registry("r.invalid", Credentials()).head_manifest(repository, "v1")
+
+
+def test_silent_host(repository: str) -> None:
+    """A host that lets the attempt to connect wait, as a firewall does, is told within six seconds."""
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for filler in (first, second):  # the queue is full: the kernel drops whoever comes next
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+        start = time.monotonic()
+        with pytest.raises(RegistryUnavailableError, match="no answer to the attempt to connect"):
+            Registry(f"127.0.0.1:{deaf.getsockname()[1]}", Credentials()).head_manifest(repository, "v1")
+        assert time.monotonic() - start < 6
