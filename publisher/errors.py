@@ -10,15 +10,16 @@
     │   └── ResolutionError              9    uv finds no set of wheels for a platform
     ├── IndexUnavailableError           10    the package index cannot be reached            (retryable)
     ├── BuildError                      11    an image cannot be made of this
-    ├── RegistryError                   12    the container registry says no
-    │   ├── AuthenticationError         13    ... to our credentials
+    ├── RegistryError                   12    the container registry says no                 (retryable)
+    │   ├── AuthenticationError         13    ... to our credentials                         (retryable)
     │   ├── TagConflictError            14    the tag holds another digest
     │   └── RegistryUnavailableError    15    it cannot be reached, or fails                 (retryable)
-    ├── EngineError                     16    a tool that this work needs is missing or failed
+    ├── EngineError                     16    a tool that this work needs is missing         (retryable)
     └── HostError                       17    disk full, no permission                       (retryable)
 
-`retryable` tells whether the same input may work later: the status of the version then says when the next
-try is due. Exit code 1 is a bug in publisher, 2 a wrong command line, 20 that some versions of a poll failed.
+`retryable` tells whether the same version may be published later without being changed: the fault lies with a
+service or with the site, and the status of the version says when the next try is due. Where the version
+itself is at fault it is not tried again until it or the target's settings change. Exit code 1 is a bug in publisher, 2 a wrong command line, 20 that some versions of a poll failed.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class RegistryError(PublisherError):
     """`status` is the HTTP status where there was one."""
 
     exit_code = 12
+    retryable = True
 
     def __init__(self, message: str, *, hint: str = "", detail: str = "", status: int | None = None) -> None:
         super().__init__(message, hint=hint, detail=detail)
@@ -106,15 +108,16 @@ class AuthenticationError(RegistryError):
 
 class TagConflictError(RegistryError):
     exit_code = 14
+    retryable = False
 
 
 class RegistryUnavailableError(RegistryError):
     exit_code = 15
-    retryable = True
 
 
 class EngineError(PublisherError):
     exit_code = 16
+    retryable = True
 
 
 class HostError(PublisherError):

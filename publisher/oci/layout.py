@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol
 
 from publisher.domain import Platform
 from publisher.errors import BuildError
-from publisher.oci.reference import Repository
+from publisher.oci.reference import Repository, is_digest
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -62,7 +62,7 @@ class Descriptor:
                 else None
             )
             digest, size = data["digest"], data["size"]
-            if not isinstance(size, int) or not str(digest).startswith("sha256:"):
+            if not isinstance(size, int) or size < 0 or not is_digest(str(digest)):
                 raise ValueError(f"a descriptor with digest {digest!r} and size {size!r}")
             return cls(
                 data["mediaType"],

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import requests
 import urllib3
 
-from publisher.errors import RegistryError, TransferError
+from publisher.errors import RegistryError, RegistryUnavailableError, TransferError
 from publisher.oci import endpoints
 from publisher.oci.answers import discard, unreachable
 from publisher.oci.authorization import Scopes
@@ -87,9 +87,9 @@ class Registry:
         scopes = (*endpoints.push(name), *endpoints.pull(source_name))
         try:
             response = self._ask("POST", url, name, scopes, ok=(201, 202))
-        except RegistryError as error:
-            if error.retryable:
-                raise
+        except RegistryUnavailableError:
+            raise
+        except RegistryError:
             return False  # the upload that follows tells what is wrong, if it is not the mount alone
         discard(response)
         if response.status_code == 202 and "Location" in response.headers:
