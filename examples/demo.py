@@ -108,10 +108,9 @@ def register(server: MlflowServer, seed: int = 0) -> models.Registered:
 
 
 def show_status(story: Story, tags: dict[str, str]) -> None:
-    table = Table("tag on the model version", "value", show_edge=False, header_style="dim")
+    """The tags as MLflow has them, whole: digests are there to be copied."""
     for key in sorted(tags):
-        table.add_row(key, tags[key])
-    story.console.print(table)
+        story.say(f"[dim]{key:<28}[/] {tags[key]}")
 
 
 def run_images(story: Story, image: str, model: models.Registered) -> None:

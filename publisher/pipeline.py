@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from publisher import environments, status
-from publisher.builders.bases import Bases
 from publisher.builders.base import Builder, Memory
+from publisher.builders.bases import Bases
 from publisher.decide import next_try
 from publisher.describe import describe, served
 from publisher.destinations import Destination

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from publisher import status
-from publisher.builders.bases import Bases
 from publisher.builders.base import Builder
+from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.decide import decide

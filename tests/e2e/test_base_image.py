@@ -29,7 +29,7 @@ each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=str)
 pytestmark = pytest.mark.engine("mmdebstrap")
 
 LIBRARY = """
-import bz2, ctypes, curses, dbm.ndbm, decimal, hashlib, lzma, multiprocessing, readline, sqlite3, ssl, uuid, zlib
+import bz2, ctypes.util, curses, dbm.ndbm, decimal, hashlib, lzma, multiprocessing, readline, sqlite3, ssl, uuid, zlib
 import asyncio, http.server, logging.config, unittest, venv, xml.etree.ElementTree, zoneinfo
 import _zoneinfo, importlib.util, json, pwd, socket, sys
 multiprocessing.Lock()  # needs /dev/shm and a libc with semaphores

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from publisher.builders.bases import Bases, host_platform
 from publisher.builders.base import Build, Memory, Remembered
+from publisher.builders.bases import Bases, host_platform
 from publisher.builders.layers import files, plan, skeleton
 from publisher.builders.layers.bytecode import Interpreter
 from publisher.builders.layers.cache import Cache
