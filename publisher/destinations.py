@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from publisher.builders.base import Memory, Remembered
+from publisher.builders.base import Memory, Ready, Remembered
 from publisher.errors import BuildError, PublisherError
 from publisher.naming import parse
 from publisher.oci import layout as layouts
 from publisher.oci.layout import CONFIG, MANIFEST, Blob, BytesBlob, Descriptor, Layout, RemoteBlob
-from publisher.oci.push import Pushed, push, tag
+from publisher.oci.push import Ahead, Pushed, push, tag
 from publisher.oci.reference import Repository
 from publisher.oci.registry import Registries
 from publisher.progress import Report
@@ -26,6 +27,10 @@ class Destination(Protocol):
 
     def existing(self, image: str) -> str:
         """The digest that the image's tag holds now; empty where there is none."""
+        ...
+
+    def ahead(self, image: str) -> AbstractContextManager[Ready]:
+        """Takes blobs while the image is still being built, where that saves time."""
         ...
 
     def push(self, layout: Layout, image: str, report: Report) -> Pushed:
@@ -58,6 +63,17 @@ class RegistryDestination:
         registry = self.registries.at(reference.repository.host)
         found = registry.head_manifest(reference.repository.name, reference.name)
         return found.digest if found else ""
+
+    @contextmanager
+    def ahead(self, image: str) -> Iterator[Ready]:
+        near = (self.cache,) if self.cache else ()
+        early = Ahead(parse(image).repository, self.registries, mount_from=near)
+        try:
+            yield early.offer
+        except BaseException:
+            early.finish(abandon=True)
+            raise
+        early.finish()
 
     def push(self, layout: Layout, image: str, report: Report) -> Pushed:
         return push(
@@ -161,6 +177,9 @@ class LayoutDestination:
             return layouts.read(self.folder, self._name(image)).top.digest
         except BuildError:
             return ""
+
+    def ahead(self, image: str) -> AbstractContextManager[Ready]:
+        return nullcontext(lambda *_: None)
 
     def push(self, layout: Layout, image: str, report: Report) -> Pushed:
         layouts.write_blobs(layout, self.folder)

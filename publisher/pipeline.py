@@ -122,8 +122,8 @@ class _Work:
         if dry_run:
             return self._planned(spec, builder)
         (self.folder / "build").mkdir()
-        with self.clock.stage("build"):
-            build = builder.build(spec, self.folder / "build", memory, report)
+        with self.clock.stage("build"), destination.ahead(self.image) as ready:
+            build = builder.build(spec, self.folder / "build", memory, report, ready)
         self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
         digest = build.layout.top.digest
         with self.clock.stage("push"):

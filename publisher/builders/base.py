@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,10 @@ class Build:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+# Hears of each finished layer, before the image is whole: digest, size in bytes, where it is.
+Ready = Callable[[str, int, Blob], None]
+
+
 class Builder(Protocol):
     """One engine."""
 
@@ -54,8 +58,12 @@ class Builder(Protocol):
         """Why this engine cannot build `spec`; empty when it can. Quick, and without effect."""
         ...
 
-    def build(self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report) -> Build:
+    def build(
+        self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report, ready: Ready
+    ) -> Build:
         """Build every platform of `spec`; blobs that belong to this image alone may go into `folder`.
+
+        A layer may be told to `ready` as soon as it is finished; it is told to nobody else.
 
         Raises BuildError, TransferError, IndexUnavailableError, HostError.
         """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from publisher.errors import RegistryError
-from publisher.oci.layout import Descriptor, Layout, RemoteBlob
+from publisher.oci.layout import Blob, Descriptor, Layout, RemoteBlob
 from publisher.oci.reference import Repository
 from publisher.oci.registry import Registries, Registry
 
@@ -66,6 +66,38 @@ def tag(
     registry.put_manifest(repository.name, tag, layout_top.media_type, manifest_bytes)
 
 
+class Ahead:
+    """Blobs of an image that is still being built, sent as they become ready. Names nothing, tags nothing.
+
+    What fails here is no fault yet: the push that follows sends it again, and tells why it cannot.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        registries: Registries,
+        *,
+        workers: int = 3,
+        mount_from: Sequence[Repository] = (),
+    ) -> None:
+        near = tuple(source.name for source in mount_from if source.host == repository.host)
+        nothing = Layout(Descriptor("", "", 0), {}, {}, {})
+        registry = registries.at(repository.host)
+        self._run = _Run(nothing, repository, registry, near, on_total=_ignore, on_bytes=_ignore)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+
+    def offer(self, digest: str, size: int, blob: Blob) -> None:
+        """`blob` is whole and stays so."""
+        self._pool.submit(self._run.send, digest, size, blob)
+
+    def finish(self, *, abandon: bool = False) -> int:
+        """Wait for what was offered, or drop it, and return the bytes that were sent."""
+        if abandon:
+            self._run.stop()
+        self._pool.shutdown(wait=True, cancel_futures=abandon)
+        return self._run.sent
+
+
 class _Run:
     """The counts and callbacks of one push; its methods run in several threads."""
 
@@ -100,17 +132,23 @@ class _Run:
             for future in done:
                 future.result()
         except BaseException:
-            self._stopped.set()
+            self.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
+    def stop(self) -> None:
+        self._stopped.set()
+
     def blob(self, digest: str) -> None:
-        name, size = self._repository.name, self._layout.sizes[digest]
+        self.send(digest, self._layout.sizes[digest], self._layout.blobs[digest])
+
+    def send(self, digest: str, size: int, blob: Blob) -> None:
+        name = self._repository.name
         if self._registry.head_blob(name, digest) is not None:
             with self._lock:
                 self.present += 1
             return
-        for source in self._sources(digest):
+        for source in self._sources(blob):
             if self._registry.mount_blob(name, digest, source):
                 with self._lock:
                     self.mounted += 1
@@ -118,7 +156,7 @@ class _Run:
         with self._lock:
             self._total += size
             self._on_total(self._total)
-        self._registry.push_blob(name, digest, size, self._layout.blobs[digest].open, self._went)
+        self._registry.push_blob(name, digest, size, blob.open, self._went)
         with self._lock:
             self.sent += size
 
@@ -135,9 +173,8 @@ class _Run:
             )  # nobody hears it: the first error is told
         self._on_bytes(amount)
 
-    def _sources(self, digest: str) -> list[str]:
+    def _sources(self, blob: Blob) -> list[str]:
         """Repositories of the same registry to mount from: the one that is known to have the blob first."""
-        blob = self._layout.blobs[digest]
         known = []
         if isinstance(blob, RemoteBlob) and blob.repository.host == self._repository.host:
             known.append(blob.repository.name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from publisher.builders.base import Build, Memory, Remembered
+from publisher.builders.base import Build, Memory, Ready, Remembered
 from publisher.builders.bases import Bases, host_platform
 from publisher.builders.layers import files, plan, skeleton
 from publisher.builders.layers.bytecode import Interpreter
@@ -36,9 +36,11 @@ class LayerBuilder:
         foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
         return f"it has no wheels for {', '.join(foreign)}" if foreign else ""
 
-    def build(self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report) -> Build:
+    def build(
+        self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report, ready: Ready
+    ) -> Build:
         """See builders/base.py."""
-        environments, blobs, maker = self._environments(spec, folder, memory, report)
+        environments, blobs, maker = self._environments(spec, folder, memory, report, ready)
         begin = time.monotonic()
         first = self._skeleton(spec, folder)
         own: list[Titled] = []
@@ -62,7 +64,7 @@ class LayerBuilder:
         return Build(layout, remember, maker.downloaded, seconds)
 
     def _environments(
-        self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report
+        self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report, ready: Ready
     ) -> tuple[dict[Platform, list[Titled]], dict[str, Blob], Maker]:
         """The environment layers of each platform: those that a memory has, and the others made now."""
         found: dict[Platform, list[Titled]] = {}
@@ -78,7 +80,7 @@ class LayerBuilder:
                     break
         missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
         with Workers() as workers:
-            maker = Maker(self.cache, spec.base.python_minor, workers, folder, report)
+            maker = Maker(self.cache, spec.base.python_minor, workers, folder, report, ready)
             if missing:
                 made = maker.make(missing, self._interpreter(spec, report) if spec.bytecode else None)
                 found.update(made)

@@ -59,33 +59,40 @@ class Interpreter:
         return done.stdout
 
 
+# The modules of one wheel: name, CRC-32 and size of the source, path in the image, and where it is in the
+# wheel: offset of the local header, compressed size, method.
+Survey = Sequence[tuple[str, Source, tuple[int, int, int]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """The modules of one platform's wheels: name -> where its source is."""
+    """The modules of one platform's wheels: name -> archive number, source, where it is in the archive."""
 
-    sources: Mapping[str, tuple[int, Source, zipfile.ZipInfo]]  # archive number, what it is, its member
+    sources: Mapping[str, tuple[int, Source, tuple[int, int, int]]]
     tops: Mapping[str, frozenset[str]]  # project -> its top-level modules
 
 
-def survey(wheels: Sequence[tuple[Wheel, Path]], numbers: Mapping[str, int], python: str) -> Modules:
-    """The modules of `wheels`; `numbers`: archive number by the wheel's hash."""
-    site = site_packages(python) + "/"
-    sources: dict[str, tuple[int, Source, zipfile.ZipInfo]] = {}
-    tops: dict[str, frozenset[str]] = {}
-    for wheel, path in wheels:
-        with zipfile.ZipFile(path) as archive:
-            own = set()
-            for entry in entries(archive, python):
-                if entry.member is None or not entry.path.endswith(".py") or not entry.path.startswith(site):
-                    continue
+def survey(path: Path, python: str) -> Survey:
+    """The modules of the wheel `path`."""
+    site, found = site_packages(python) + "/", []
+    with zipfile.ZipFile(path) as archive:
+        for entry in entries(archive, python):
+            member = entry.member
+            if member is None or not entry.path.endswith(".py") or not entry.path.startswith(site):
+                continue
+            if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 name = entry.path[len(site) : -3].replace("/", ".").removesuffix(".__init__")
-                if entry.member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    continue
-                place = (entry.member.CRC, entry.size, entry.path)
-                sources[name] = (numbers[wheel.sha256], place, entry.member)
-                if "." not in name:
-                    own.add(name)
-        tops[wheel.name] = frozenset(own)
+                where = (member.header_offset, member.compress_size, member.compress_type)
+                found.append((name, (member.CRC, entry.size, entry.path), where))
+    return found
+
+
+def merge(surveys: Sequence[tuple[str, int, Survey]]) -> Modules:
+    """The modules of one platform, from its wheels': project, archive number, survey. Later wheels win."""
+    sources = {name: (n, source, where) for _, n, found in surveys for name, source, where in found}
+    tops = {
+        project: frozenset(name for name, _, _ in found if "." not in name) for project, _, found in surveys
+    }
     return Modules(sources, tops)
 
 
@@ -129,9 +136,8 @@ class Compilation:
         """Compile what the platforms need, each distinct source once. Files go to `folder`."""
         variants: dict[str, dict[Source, list[Any]]] = {}
         for modules in self.surveyed.values():
-            for name, (number, source, member) in modules.sources.items():
-                where = [number, member.header_offset, member.compress_size, member.compress_type, source[2]]
-                variants.setdefault(name, {}).setdefault(source, where)
+            for name, (number, source, where) in modules.sources.items():
+                variants.setdefault(name, {}).setdefault(source, [number, *where, source[2]])
         starts = {platform: seeds(m, self.roots[platform]) for platform, m in self.surveyed.items()}
         job = {
             "archives": [str(path) for _, path in self.archives],

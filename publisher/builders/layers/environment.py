@@ -10,8 +10,9 @@ from pathlib import Path
 
 import requests
 
-from publisher.builders.layers import download, plan
-from publisher.builders.layers.bytecode import Compilation, Interpreter, survey
+from publisher.builders.base import Ready
+from publisher.builders.layers import bytecode, download, plan
+from publisher.builders.layers.bytecode import Interpreter, Survey
 from publisher.builders.layers.cache import Cache
 from publisher.builders.layers.worker import Workers
 from publisher.domain import Lock, Platform, Wheel
@@ -31,6 +32,8 @@ class Maker:
     workers: Workers
     folder: Path  # for what is not kept
     report: Report
+    ready: Ready
+    surveys: dict[str, Survey] = field(default_factory=dict)
     downloaded: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -49,7 +52,7 @@ class Maker:
             ThreadPoolExecutor(download.PARALLEL) as downloads,
             ThreadPoolExecutor(self.workers.number) as converts,
         ):
-            arrivals = self._download(downloads, list(wheels.values()))
+            arrivals = self._download(downloads, list(wheels.values()), survey=interpreter is not None)
             running = {
                 key: converts.submit(self._convert, group, [arrivals[w.sha256] for w in group.wheels])
                 for key, group in sorted(
@@ -70,18 +73,22 @@ class Maker:
             found[platform] += [(BYTECODE, compiled[platform])] if platform in compiled else []
         return found
 
-    def _download(self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel]) -> dict[str, Future[Path]]:
+    def _download(
+        self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel], *, survey: bool
+    ) -> dict[str, Future[Path]]:
         http = download.session()
         missing = [wheel for wheel in wheels if not self.cache.wheel(wheel.sha256).is_file()]
         self.report.expect("download", sum(wheel.size for wheel in missing))
         # The largest first: they take longest to convert too.
         ordered = sorted(wheels, key=lambda wheel: -wheel.size)
-        return {wheel.sha256: pool.submit(self._fetch, http, wheel) for wheel in ordered}
+        return {wheel.sha256: pool.submit(self._fetch, http, wheel, survey) for wheel in ordered}
 
-    def _fetch(self, http: requests.Session, wheel: Wheel) -> Path:
+    def _fetch(self, http: requests.Session, wheel: Wheel, survey: bool) -> Path:
         path = self.cache.wheel(wheel.sha256)
         size = download.download(http, wheel, path, lambda count: self.report.advance("download", count))
         self.downloaded += size
+        if survey:
+            self.surveys[wheel.sha256] = bytecode.survey(path, self.python)
         return path
 
     def _convert(self, group: plan.Group, arrivals: Sequence[Future[Path]]) -> Layer:
@@ -89,6 +96,7 @@ class Maker:
         part = self.folder / f"layer-{key}"
         layer = self.workers.make_wheels([arrival.result() for arrival in arrivals], self.python, part)
         self.cache.adopt(layer, part, key)
+        self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
         return layer
 
     def _compile(self, locks: Mapping[Platform, Lock], interpreter: Interpreter) -> dict[Platform, Layer]:
@@ -97,11 +105,15 @@ class Maker:
         archives = [(wheel, self.cache.wheel(sha)) for sha, wheel in sorted(distinct.items())]
         numbers = {wheel.sha256: number for number, (wheel, _) in enumerate(archives)}
         surveyed = {
-            platform: survey([(w, self.cache.wheel(w.sha256)) for w in lock.wheels], numbers, self.python)
+            platform: bytecode.merge(
+                [(w.name, numbers[w.sha256], self.surveys[w.sha256]) for w in lock.wheels]
+            )
             for platform, lock in locks.items()
         }
         roots = {platform: lock.roots for platform, lock in locks.items()}
-        compiled = Compilation(archives, surveyed, roots).run(interpreter, self.folder, self.workers.number)
+        compiled = bytecode.Compilation(archives, surveyed, roots).run(
+            interpreter, self.folder, self.workers.number
+        )
         made: dict[tuple[tuple[str, str, int, int], ...], Layer] = {}
         found: dict[Platform, Layer] = {}
         for number, (platform, modules) in enumerate(surveyed.items()):
@@ -110,6 +122,7 @@ class Maker:
                 part = self.folder / f"bytecode-layer-{number}"
                 made[pieces] = self.workers.make_pieces(pieces, part)
                 self.cache.adopt(made[pieces], part)
+                self.ready(made[pieces].digest, made[pieces].size, self.cache.blob(made[pieces].digest))
             found[platform] = made[pieces]
         self.seconds["bytecode"] = time.monotonic() - begin
         return found
