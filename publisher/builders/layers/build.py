@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,10 @@ class LayerBuilder:
         with Workers() as workers:
             maker = Maker(self.cache, spec.base.python_minor, workers, folder, report, ready)
             if missing:
-                made = maker.make(missing, self._interpreter(spec, report) if spec.bytecode else None)
+                with ThreadPoolExecutor(1) as aside:
+                    # The base image's Python is unpacked while wheels are on their way.
+                    python = aside.submit(self._interpreter, spec, report) if spec.bytecode else None
+                    made = maker.make(missing, python)
                 found.update(made)
                 for titled in made.values():
                     blobs.update({layer.digest: self.cache.blob(layer.digest) for _, layer in titled})

@@ -38,7 +38,7 @@ class Maker:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def make(
-        self, locks: Mapping[Platform, Lock], interpreter: Interpreter | None
+        self, locks: Mapping[Platform, Lock], interpreter: Future[Interpreter | None] | None
     ) -> dict[Platform, list[Titled]]:
         """The layers of every lock, bottom first. Without an interpreter there is no bytecode."""
         wanted = {group.key(self.python): group for lock in locks.values() for group in plan.groups(lock)}
@@ -63,7 +63,8 @@ class Maker:
             for arrival in arrivals.values():
                 arrival.result()
             self.seconds["download"] = time.monotonic() - begin
-            compiled = self._compile(locks, interpreter) if interpreter else {}
+            python = interpreter.result() if interpreter else None
+            compiled = self._compile(locks, python) if python else {}
             for key, job in running.items():
                 layers[key] = job.result()
         self.seconds["download and convert"] = time.monotonic() - begin - self.seconds.get("bytecode", 0)
