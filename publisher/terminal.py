@@ -219,8 +219,10 @@ def _about(outcome: Outcome) -> str:
     if outcome.state == "planned" or not image:
         parts.append(outcome.reason)
     if outcome.seconds:
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in outcome.seconds.items())
-        parts.append(f"{sum(outcome.seconds.values()):.1f} s ({stages})")
+        # "build: download" is a part of "build".
+        stages = {stage: seconds for stage, seconds in outcome.seconds.items() if ": " not in stage}
+        shown = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
+        parts.append(f"{sum(stages.values()):.1f} s ({shown})")
     if outcome.state == "published":
         parts.append(f"sent {amount(outcome.sent)}")
     if outcome.downloaded:

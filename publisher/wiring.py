@@ -31,6 +31,9 @@ from publisher.settings import Settings
 from publisher.sources.mlflow import MlflowSource
 
 
+TARGET_TAG = "EXTERNAL_TARGET_"
+
+
 @dataclass(frozen=True, slots=True)
 class StatusRow:
     """What is known of one version for one target, and what a poll would do."""
@@ -53,6 +56,7 @@ class App:
         outcomes = []
         for target in self.settings.targets:
             for version in list(self.stages.source.discover(target)):
+                self._note_unconfigured(version)
                 decision = self._decide(version, target)
                 if decision.action == "skip":
                     known = status.read(version.tags, target.name)
@@ -113,6 +117,16 @@ class App:
     def _decide(self, version: ModelVersion, target: Target) -> Decision:
         return decide(version, target, status.read(version.tags, target.name), self.stages.now())
 
+    def _unconfigured(self, version: ModelVersion) -> list[str]:
+        """Tags of the version that look like targets, of which there is none here."""
+        known = {target.tag for target in self.settings.targets}
+        return sorted(tag for tag in version.tags if tag.startswith(TARGET_TAG) and tag not in known)
+
+    def _note_unconfigured(self, version: ModelVersion) -> None:
+        for tag in self._unconfigured(version):
+            # No status: another publisher, with other settings, may have that target.
+            self.stages.progress.note(str(version), f"no target here has the tag {tag}")
+
     def _chosen(self, version: ModelVersion, names: Sequence[str] | None) -> list[Target]:
         known = {target.name: target for target in self.settings.targets}
         if names:
@@ -124,11 +138,19 @@ class App:
                 )
             return [known[name] for name in names]
         tagged = [target for target in known.values() if target.tag in version.tags]
-        if tagged or len(known) == 1:
-            return tagged or list(known.values())
-        raise SettingsError(
-            [f"{version} has no tag of a configured target"], hint=f"Name one: --target {' | '.join(known)}."
-        )
+        foreign = self._unconfigured(version)
+        if not tagged and foreign:
+            raise SettingsError(
+                [f"{version} has the tag {', '.join(foreign)}, and no such target is configured"],
+                hint=f"Configured: {', '.join(known) or 'none'}; name one with --target to publish there anyway.",
+            )
+        if not tagged and len(known) != 1:
+            raise SettingsError(
+                [f"{version} has no tag of a configured target"],
+                hint=f"Name one: --target {' | '.join(known)}.",
+            )
+        self._note_unconfigured(version)
+        return tagged or list(known.values())
 
 
 def _for_tag(tag: str) -> Target:

@@ -34,13 +34,12 @@ class Interpreter:
 
     root: Path
     executable: str
-    prefix: tuple[str, ...] = ()  # an emulator, where the architecture is foreign
 
     def run(self, code: str, job: Mapping[str, Any], folder: Path) -> str:
         """Run `code` with `job` as JSON on standard input; returns standard output."""
-        home = self.root / self.executable.strip("/").removesuffix(Path(self.executable).name).rstrip("/")
-        environment = {"PYTHONHOME": str(home.parent), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [*self.prefix, *rootfs.command(self.root, self.executable), "-S", "-s", "-c", code]
+        home = (self.root / self.executable.strip("/")).parent.parent
+        environment = {"PYTHONHOME": str(home), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [*rootfs.command(self.root, self.executable), "-S", "-s", "-c", code]
         try:
             done = subprocess.run(
                 command,

@@ -68,11 +68,16 @@ def main() -> None:
         sys.stdout.flush()
 
 
+def processors() -> int:
+    """How many this process may use, which in a container is fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Workers:
     """A few workers, started when there is something to do. `make` blocks; call it from threads."""
 
     def __init__(self, number: int | None = None) -> None:
-        self.number = number or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self.number = number or processors()
         self._idle: queue.SimpleQueue[subprocess.Popen[str] | None] = queue.SimpleQueue()
         self._all: list[subprocess.Popen[str]] = []
         self._lock = threading.Lock()
