@@ -30,7 +30,6 @@ from publisher.progress import Progress
 from publisher.settings import Settings
 from publisher.sources.mlflow import MlflowSource
 
-
 TARGET_TAG = "EXTERNAL_TARGET_"
 
 
