@@ -31,6 +31,9 @@ DEFAULT = (
     "python3",
     "tzdata",
 )
+# Part of the standard library until Python 3.12, which Debian packs apart. A pattern that finds nothing is an
+# error of apt's, so this one finds python3-minimal in any case (apt-patterns(7)).
+_DISTUTILS = "?and(?or(?exact-name(python3-distutils),?exact-name(python3-minimal)),?not(?virtual))"
 # Needed only by maintainer scripts or by what is left out with them: the nis module alone wants libnsl2 and
 # libtirpc3, and through them all of Kerberos. Naming one of them in `include` keeps it.
 _CUT = frozenset(
@@ -63,7 +66,7 @@ def fetch(
     command = [
         *(tool, "--mode=chrootless", "--skip=check/chrootless", "--variant=extract", "--format=directory"),
         *("--skip=cleanup/apt/cache", '--aptopt=Acquire::Retries "3"', f"--architectures={architecture}"),
-        *(f"--include={','.join(roots)}", suite, str(folder)),
+        *(f"--include={','.join(roots)}", f"--include={_DISTUTILS}", suite, str(folder)),
     ]
     mirrors = [uri.strip() for uri in environ.get(MIRROR, "").split(",") if uri.strip()]
     if mirrors:  # on standard input: an address may hold a password, which a command line would show
@@ -85,7 +88,7 @@ def fetch(
     if done.returncode:
         raise _failure(platform, suite, done.stdout)
     files = sorted((folder / "var/cache/apt/archives").glob("*.deb"))
-    return reachable([read(file) for file in files], roots)
+    return reachable([read(file) for file in files], [*roots, "python3-distutils"])
 
 
 def check(platform: Platform, suite: str, include: Sequence[str]) -> str:

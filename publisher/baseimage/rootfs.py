@@ -27,7 +27,7 @@ _LEFT_OUT = re.compile(
             r"usr/lib/(binfmt\.d|locale/(?!C\.utf8).+|mime|pcrlib|systemd|sysusers\.d|tmpfiles\.d|udev)/.+",
             r"usr/lib/[^/]+/gconv/(EBCDIC|IBM)[^/]*",  # mainframes' code pages, 1 MB
             r"usr/include/.+|usr/lib/pkgconfig/.+|.+\.(a|la|pyc)|.+/__pycache__(/.+)?",
-            r"usr/lib/python3[^/]*/(test|idlelib|turtledemo|lib2to3/tests|config-3[^/]*)/.+",
+            r"usr/lib/python3[^/]*/(test|idlelib|turtledemo|lib2to3/tests|distutils/tests|config-3[^/]*)/.+",
             r"usr/lib/python3[^/]*/lib-dynload/nis\..+",  # its libraries are cut, see packages.py
             r"usr/bin/(c_rehash|openssl|py3\w+|pdb3.*|pydoc3.*|pygettext3.*|localedef)",
             r"usr/sbin/(update-ca-certificates|update-passwd|iconvconfig|zic|zdump)",

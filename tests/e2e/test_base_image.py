@@ -36,6 +36,8 @@ import asyncio, http.server, logging.config, unittest, venv, xml.etree.ElementTr
 import _zoneinfo, importlib.util, json, pwd, socket, sys
 multiprocessing.Lock()  # needs /dev/shm and a libc with semaphores
 sqlite3.connect(":memory:").execute("create table t (a)")
+if sys.version_info < (3, 12):
+    import distutils.util
 print(json.dumps({
     "python": sys.version.split()[0],
     "executable": sys.executable,
