@@ -1,0 +1,107 @@
+"""The table, for the terminal and for the documents, and which targets are met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+_HEADER = ("what", "ours", "peer", "ratio", "target", "")
+_BEGIN, _END = "<!-- table: benchmarks/run.py --docs -->", "<!-- end of table -->"
+
+
+def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bool]]:
+    """One row a figure: what, ours, peer, ratio, target, met."""
+    if cold := found.get("cold"):
+        ours = _seconds(cold["ours_seconds"])
+        if cold["peer_both"]:
+            peer = _seconds(cold["peer_both"]["seconds"])
+            met = cold["ratio"] >= cold["target"]
+            what = "cold, amd64 + arm64, against buildx with emulation"
+            yield what, ours, peer, _times(cold["ratio"]), f"≥ {cold['target']}x", met
+        peer, ratio = _seconds(cold["peer_amd64"]["seconds"]), _times(cold["ratio_amd64_alone"])
+        yield "cold, amd64 + arm64, against buildx for amd64 alone", ours, peer, ratio, "", True
+    if following := found.get("next"):
+        for size, name in (("small", "next version"), ("large", "next version, 500 MB")):
+            figures = following[size]
+            peer, limit = _seconds(figures["crane_seconds"]), following["target"]
+            for which, ratio, text in (
+                ("ours_seconds", "ratio", "whole process"),
+                ("ours_in_process", "ratio_in_process", "its stages alone"),
+            ):
+                met = figures[ratio] <= limit
+                what = f"{name}, {text}, against crane push"
+                yield what, _seconds(figures[which]), peer, _times(figures[ratio]), f"≤ {limit}x", met
+            extra = following["target_extra"]
+            met = figures["new_pod_extra"] <= extra and figures["downloaded_by_new_pod"] == 0
+            yield (
+                f"{name}, new pod with an empty disk, against the same machine",
+                _seconds(figures["new_pod_seconds"]),
+                _seconds(figures["ours_seconds"]),
+                f"{figures['new_pod_extra']:+.1f} s",
+                f"≤ {extra:+d} s, 0 wheels",
+                met,
+            )
+    if start := found.get("start"):
+        met = start["ratio"] <= start["target"]
+        times = _seconds(start["ours_seconds"]), _seconds(start["peer_seconds"])
+        yield "docker run to the first prediction", *times, _times(start["ratio"]), "≤ 1x", met
+
+
+def notes(found: Mapping[str, Any]) -> Iterator[str]:
+    """Where the seconds go, and what was sent."""
+    if cold := found.get("cold"):
+        middle = sorted(cold["ours"], key=lambda run: run["seconds"])[len(cold["ours"]) // 2]
+        yield f"cold, ours: {_divided(middle)}"
+        for key in ("peer_amd64", "peer_both"):
+            if cold[key]:
+                parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in cold[key]["steps"].items())
+                yield f"cold, {key.replace('_', ' ')}: {parts}"
+    if following := found.get("next"):
+        for size in ("small", "large"):
+            figures = following[size]
+            middle = sorted(figures["ours"], key=lambda run: run["seconds"])[len(figures["ours"]) // 2]
+            yield f"next, {size}: {_divided(middle)}"
+            layers = ", ".join(figures["layers_sent"])
+            yield f"next, {size}: sent {figures['sent'] / 1e6:.2f} MB; new layers: {layers}; downloaded by the new pod: {figures['downloaded_by_new_pod']} B"
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    made = Table(*_HEADER, header_style="dim", show_edge=False)
+    for *cells, target, met in rows(found):
+        mark = ("[green]met[/]" if met else "[bold red]missed[/]") if target else ""
+        made.add_row(*cells, target, mark)
+    return made
+
+
+def write_docs(found: Mapping[str, Any], path: Path) -> None:
+    """Replace the table in the document, between its two marks."""
+    lines = [f"| {' | '.join(_HEADER)} |", "| --- | ---: | ---: | ---: | --- | --- |"]
+    for *cells, target, met in rows(found):
+        lines.append(f"| {' | '.join((*cells, target, ('met' if met else 'missed') if target else ''))} |")
+    machine = next(part["machine"] for part in found.values())
+    when = max(part["at"] for part in found.values())[:10]
+    lines += ["", *(f"- {note}" for note in notes(found)), ""]
+    lines += [f"Measured {when} on {machine['processor']}, {machine['cores']} cores, {machine['system']}."]
+    text = path.read_text()
+    before, _, rest = text.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    path.write_text(before + "\n".join([_BEGIN, *lines, _END]) + after)
+
+
+def _divided(run: Mapping[str, Any]) -> str:
+    """Stages in their order; what the process needs besides is its start and end."""
+    stages = run["stages"]
+    parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stages.items())
+    rest = run["seconds"] - sum(seconds for name, seconds in stages.items() if ":" not in name)
+    return f"{run['seconds']:.2f} s = {parts}, process {rest:.2f} s"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value >= 100 else f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 100 else f"{ratio:.1f}x" if ratio >= 10 else f"{ratio:.2f}x"

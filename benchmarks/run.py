@@ -1,0 +1,84 @@
+"""`make bench`: how fast, against what people have today. Prints a table and keeps every run as JSON.
+
+Not a test: it says which targets are met, and ends with 0 either way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import cold, following, machine, peers, report, start
+from benchmarks.world import world
+
+HERE = Path(__file__).parent
+PARTS = ("cold", "next", "start")
+
+
+def main() -> int:
+    options = _options()
+    console = Console(highlight=False)
+    os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    began = datetime.now(UTC)
+    console.print("[dim]the peers (BuildKit, buildx, crane): built when they are not there yet[/]")
+    peers.programs()
+    path = HERE / "results" / f"{began:%Y-%m-%d}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="publisher-bench-", dir=options.work) as name:
+        console.print("[dim]MLflow, registry, base image, the product in an environment of its own[/]")
+        with world(Path(name)) as place:
+            for part in options.only or PARTS:
+                console.print(f"[dim]{part} …[/]")
+                found[part] = _measure(part, place, options, found if not options.only else {})
+                found[part] |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+                _write(path, found)  # after each part: an hour's work is not lost to the last one
+    console.print(report.table(found))
+    for note in report.notes(found):
+        console.print(f"[dim]{note}[/]")
+    console.print(f"every run: {path}")
+    if options.docs:
+        report.write_docs(found, HERE.parent / "docs" / "benchmarks.md")
+    return 0
+
+
+def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    if part == "cold":
+        return cold.measure(place, runs=options.runs or 3, emulated=not options.quick)
+    if part == "next":
+        return following.measure(place, runs=options.runs or 5)
+    made = before.get("cold")
+    images = (made["ours"][0]["image"], made["peer_amd64"]["image"]) if made else None
+    return start.measure(place, runs=options.runs or 5, images=images)
+
+
+def _machine() -> dict[str, Any]:
+    return {**machine.facts(), **peers.VERSIONS}
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_suffix(".tmp")
+    part.write_text(json.dumps(found, indent=1) + "\n")
+    part.replace(path)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part; repeat for several")
+    parser.add_argument("--quick", action="store_true", help="without the emulated arm64 build of the peer")
+    parser.add_argument("--runs", type=int, help="how often each of ours is measured [3 cold, 5 others]")
+    parser.add_argument("--work", type=Path, help="where temporary files go (10 GB) [the system's own place]")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/benchmarks.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What all benchmarks share: a model registry, a container registry, a base image, the product as users have it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import ROOT
+from benchmarks.process import Run, run
+from tests import models
+from tests.engines.mlflow import MlflowServer, serve
+from tests.engines.registry import RealRegistry, running
+
+PLATFORMS = ("linux/amd64", "linux/arm64")
+MODEL = "breast-cancer"
+TARGET = "BENCH"
+SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}  # Debian releases by their Python: the model's own
+# Settings of the person who runs this, which must not reach the product; nor one that this shell may have.
+FOREIGN = ("MLFLOW_", "MODEL_", "PUBLISHER_", "REGISTRY_", "DOCKER_", "PYTHON")
+
+
+@dataclass(slots=True)
+class World:
+    """`command`: the product, installed alone. `python`: where it is installed."""
+
+    folder: Path
+    mlflow: MlflowServer
+    registry: RealRegistry
+    command: Path
+    base: str
+    registered: list[models.Registered] = field(default_factory=list)
+    _number: int = 0
+
+    def register(self) -> models.Registered:
+        """The notebook's model, trained on another split each time: new bytes, the same requirements."""
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            made = models.register_sklearn(
+                self.mlflow.uri, MODEL, tag_target=TARGET, seed=len(self.registered)
+            )
+        self.registered.append(made)
+        return made
+
+    def model_files(self, folder: Path) -> None:
+        """The first version's model folder, as MLflow has it."""
+        self.mlflow.client()
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
+
+        first = self.registered[0]
+        uri = f"models:/{first.name}/{first.version}"
+        with contextlib.redirect_stderr(io.StringIO()):
+            download_artifacts(uri, dst_path=str(folder), tracking_uri=self.mlflow.uri)
+
+    def register_large(self, size: int) -> models.Registered:
+        """The first version with `size` random bytes beside it, as weights are: they do not compress."""
+        import mlflow  # noqa: PLC0415 - takes seconds
+
+        first = self.registered[0]
+        before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+        os.environ |= dict.fromkeys(before, self.mlflow.uri)
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder) as name,
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            mlflow.start_run() as started,
+        ):
+            saved = Path(mlflow.artifacts.download_artifacts(f"models:/{first.name}/1", dst_path=name))
+            with (saved / "weights.bin").open("wb") as file:
+                for _ in range(size >> 20):
+                    file.write(os.urandom(1 << 20))
+            mlflow.log_artifacts(str(saved), "mymodel")
+            client = self.mlflow.client()
+            made = client.create_model_version(first.name, started.info.artifact_uri, started.info.run_id)
+        client.set_model_version_tag(made.name, made.version, "MODEL_FOLDER", "mymodel")
+        client.set_model_version_tag(made.name, made.version, f"EXTERNAL_TARGET_{TARGET}", "true")
+        for key, value in before.items():
+            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+        return models.Registered(made.name, str(made.version), first.request, first.predictions)
+
+    def workplace(self, prefix: str) -> Workplace:
+        """A new machine: a folder with settings and an empty cache. Images go below `prefix`."""
+        self._number += 1
+        folder = self.folder / f"machine-{self._number}"
+        folder.mkdir()
+        (folder / "publisher.toml").write_text(
+            f'mlflow_tracking_uri = "{self.mlflow.uri}"\ncache_folder = "{folder / "cache"}"\n'
+            f'[targets.{TARGET}]\nregistry = "{self.registry.host}/{prefix}"\n'
+            f'base = "{self.base}"\nplatforms = {json.dumps(PLATFORMS)}\n'
+        )
+        return Workplace(folder, self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """From where the product is run; its caches, and uv's, are below `folder` alone."""
+
+    folder: Path
+    command: Path
+
+    def run(self, *arguments: str, wait: bool = True) -> Run:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+        clean |= {"XDG_CACHE_HOME": str(self.folder / "caches"), "DOCKER_CONFIG": str(self.folder / "docker")}
+        clean |= {"UV_CACHE_DIR": str(self.folder / "uv")}
+        return run([self.command, *arguments], folder=self.folder, environment=clean, wait=wait)
+
+    def publish(self, model: models.Registered, *, wait: bool = True) -> dict[str, Any]:
+        """`publisher publish` as a whole process: its seconds, and what it says of its own."""
+        done = self.run("publish", model.name, model.version, "--json", wait=wait)
+        [outcome] = json.loads(done.output)["outcomes"]
+        if outcome["state"] != "published":
+            raise RuntimeError(f"not published: {outcome['reason']}")
+        return {
+            "seconds": round(done.seconds, 3),
+            "cpu": round(done.cpu, 2),
+            "stages": outcome["seconds"],
+            "sent": outcome["sent"],
+            "downloaded": outcome["downloaded"],
+            "image": outcome["image"],
+            "digest": outcome["digest"],
+            "before": dict(done.before),
+        }
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """Start everything below `folder`; it ends with the block."""
+    suite = SUITES.get(sys.version_info[:2])
+    if suite is None:
+        raise RuntimeError("the model's Python is the one that trains it: run this with Python 3.11 or 3.13")
+    command = _install(folder / "product")
+    with serve(folder / "mlflow") as mlflow, running(folder / "registry") as registry:
+        made = World(folder, mlflow, registry, command, "")
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        base = f"{registry.host}/base/python:{python}"
+        # pip, which ours does not need, is what the documents' Dockerfile runs: both build on the same base.
+        include = ("--suite", suite, "--include", "python3-pip")
+        made.workplace("base").run("base-image", base, *include, wait=False)
+        made.base = base
+        made.register()
+        yield made
+
+
+def _install(folder: Path) -> Path:
+    """The product with its own dependencies and nothing else, compiled, as pip leaves it with its users."""
+    uv = Path(sys.executable).with_name("uv")
+    environment = {**os.environ, "VIRTUAL_ENV": str(folder)}
+    for command in (
+        ["venv", "--quiet", "--python", sys.executable, str(folder)],
+        ["pip", "install", "--quiet", "--compile-bytecode", str(ROOT)],
+    ):
+        subprocess.run([uv, *command], env=environment, check=True)
+    return folder / "bin" / "publisher"
