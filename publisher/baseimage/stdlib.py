@@ -60,7 +60,8 @@ def modules(trees: Sequence[Tree], folder: str) -> dict[str, bytes]:
     return {
         path: content
         for path, content in first.files(folder, ".py")
-        if "/_sysconfigdata" not in path and all(tree.content(path) == content for tree in others)
+        if "/_sysconfigdata" not in path
+        and all(path in tree.entries and tree.content(path) == content for tree in others)
     }
 
 

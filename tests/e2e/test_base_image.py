@@ -9,8 +9,6 @@ import subprocess
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,9 +16,9 @@ import uv
 
 from publisher.baseimage import build
 from publisher.domain import MACHINES, Platform
-from publisher.errors import EngineError, SettingsError
 from publisher.oci import layout
 from publisher.progress import Silent
+from tests.e2e.base_image import LIBRARY, PREDICTIONS, UNRESOLVED, Made, leads
 from tests.engines import require
 from tests.engines.docker import EMULATED_SECONDS, Docker
 from tests.engines.registry import RealRegistry
@@ -29,74 +27,6 @@ PLATFORMS = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 SUITE, PYTHON = "bookworm", "3.11"
 each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=str)
 pytestmark = pytest.mark.engine("mmdebstrap")
-
-LIBRARY = """
-import bz2, ctypes.util, curses, dbm.ndbm, decimal, hashlib, lzma, multiprocessing, readline, sqlite3, ssl, uuid, zlib
-import asyncio, http.server, logging.config, unittest, venv, xml.etree.ElementTree, zoneinfo
-import _zoneinfo, importlib.util, json, pwd, socket, sys
-multiprocessing.Lock()  # needs /dev/shm and a libc with semaphores
-sqlite3.connect(":memory:").execute("create table t (a)")
-if sys.version_info < (3, 12):
-    import distutils.util
-print(json.dumps({
-    "python": sys.version.split()[0],
-    "executable": sys.executable,
-    "authorities": len(ssl.create_default_context().get_ca_certs()),
-    "offset": str(__import__("datetime").datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Zurich")).utcoffset()),
-    "https": socket.getservbyname("https"),
-    "user": pwd.getpwuid(10001).pw_name,
-    "encoding": sys.getfilesystemencoding(),
-    "libc": ctypes.util.find_library("c"),
-    "cached": [m.__name__ for m in list(sys.modules.values())
-               if getattr(m, "__file__", None) and m.__file__.endswith(".py") and m.__name__ != "__main__"
-               and not getattr(m, "__cached__", "/usr/lib/python").startswith("/usr/lib/python")],
-    "loaded": json.decoder.JSONDecoder.decode.__code__.co_filename,
-}))
-"""
-# Every program and library of the image, and what its own loader says of the libraries that each needs.
-UNRESOLVED = """
-import os, subprocess
-loader = os.path.realpath("/usr/bin/ld.so")
-for top in ("/usr/bin", "/usr/sbin", "/usr/lib"):
-    for folder, _, names in os.walk(top):
-        for path in (os.path.join(folder, name) for name in names):
-            if os.path.islink(path) or open(path, "rb").read(4) != b"\\x7fELF" or "/gconv/" in path:
-                continue
-            said = subprocess.run([loader, "--list", path], capture_output=True, text=True)
-            if "not found" in said.stdout + said.stderr:
-                print(path, said.stdout, said.stderr)
-"""
-PREDICTIONS = """
-import lightgbm, numpy, onnxruntime, sklearn.linear_model
-x = numpy.arange(40.0).reshape(20, 2)
-y = x.sum(axis=1)
-print(round(float(sklearn.linear_model.LinearRegression().fit(x, y).predict([[1.0, 2.0]])[0]), 6))
-print(lightgbm.LGBMRegressor(n_estimators=2, min_child_samples=2, verbose=-1).fit(x, y).predict(x).shape)
-print(onnxruntime.get_available_providers()[-1])
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """The image in a folder: what the command leaves behind."""
-
-    folder: Path
-    digest: str
-
-    @property
-    def image(self) -> layout.Layout:
-        return layout.read(self.folder, "latest")
-
-    def manifest(self, platform: Platform) -> str:
-        return dict(layout.platforms(self.image))[platform].digest
-
-    def entries(self, platform: Platform) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-        """Every entry of every layer, in order."""
-        for layer in self.image.layers(self.manifest(platform)):
-            with self.image.blobs[layer.digest].open() as stream, tarfile.open(fileobj=stream) as archive:
-                for info in archive:
-                    content = archive.extractfile(info) if info.isreg() else None
-                    yield info, content.read() if content else b""
 
 
 @pytest.fixture(scope="session")
@@ -240,29 +170,8 @@ def test_tree(platform: Platform, made: Made) -> None:
         assert info.issym() or info.mode & 0o002 == 0 or info.name in ("tmp", "var/tmp"), info.name
         assert info.uid == (10001 if info.name == "home/model" else 0), info.name
         seen[info.name] = info
-    dangling = [name for name, info in seen.items() if info.issym() and not _leads(name, seen)]
+    dangling = [name for name, info in seen.items() if info.issym() and not leads(name, seen)]
     assert dangling == []
-
-
-def _leads(name: str, entries: dict[str, tarfile.TarInfo], depth: int = 0) -> bool:
-    """Whether a path exists once the links on its way are followed."""
-    walked: list[str] = []
-    parts = name.split("/")
-    for index, part in enumerate(parts):
-        if part == "..":
-            walked = walked[:-1]
-            continue
-        if part in ("", "."):
-            continue
-        walked.append(part)
-        entry = entries.get("/".join(walked))
-        if entry is None:
-            return False
-        if entry.issym():
-            rest = "/".join(parts[index + 1 :])
-            start = "" if entry.linkname.startswith("/") else "/".join(walked[:-1])
-            return depth < 20 and _leads(f"{start}/{entry.linkname}/{rest}".strip("/"), entries, depth + 1)
-    return True
 
 
 @each_platform
@@ -314,45 +223,3 @@ def test_trixie(registry: RealRegistry, docker: Docker) -> None:
     assert json.loads(told)["cached"] == []
     said = _run(docker, f"{registry.host}/bases/new:3.13", platform, "sh", "-c", "echo one | sed s/one/two/")
     assert said == "two\n"
-
-
-@pytest.mark.parametrize(
-    ("suite", "include", "mirror", "message"),
-    [
-        (
-            "bookworm",
-            ["no-such-package"],
-            "",
-            "Debian bookworm has no package no-such-package for linux/amd64",
-        ),
-        ("nosuchsuite", [], "", "no suite nosuchsuite"),
-        ("bookworm", [], "http://user:canary@127.0.0.1:9/debian", "the Debian mirror cannot be reached"),
-    ],
-)
-def test_what_debian_cannot_give(
-    suite: str, include: list[str], mirror: str, message: str, tmp_path: Path
-) -> None:
-    """A wrong package, suite or mirror ends in one line with a hint, mmdebstrap's own words and no password."""
-    require("mmdebstrap", "mmdebstrap")
-    environ = {**os.environ, "PUBLISHER_DEBIAN_MIRROR": mirror}
-    with pytest.raises(EngineError) as caught:
-        build(f"oci:{tmp_path}", [PLATFORMS[0]], suite, include, environ, Silent())
-    assert message in str(caught.value)
-    assert caught.value.hint and caught.value.detail
-    assert "canary" not in caught.value.line + caught.value.detail
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_mmdebstrap(tmp_path: Path) -> None:
-    """Without mmdebstrap the error says how to install it, and that another base image does as well."""
-    with pytest.raises(EngineError, match="mmdebstrap is not installed") as caught:
-        build(f"oci:{tmp_path}", [PLATFORMS[0]], SUITE, [], {"PATH": str(tmp_path)}, Silent())
-    assert "apt-get install mmdebstrap" in caught.value.hint
-    assert "registry" in caught.value.hint
-
-
-def test_every_fault_at_once(tmp_path: Path) -> None:
-    """A platform, a suite and a package that are none are told together, before anything is fetched."""
-    with pytest.raises(SettingsError) as caught:
-        build(f"oci:{tmp_path}", [Platform("linux", "s390x")], "--hook", ["-x"], {}, Silent())
-    assert len(caught.value.faults) == 3
