@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,17 +55,22 @@ class Docker:
             error.add_note(f"the log of {reference} on {platform}:\n{(log.stdout + log.stderr).decode()}")
             raise
         finally:
-            _docker("rm", "--force", "--volumes", container)
+            _remove(container)
 
     def run_command(
         self, reference: str, platform: str, arguments: Sequence[str] = (), *, entrypoint: str | None = None
     ) -> str:
         """What a command in an image prints (the image's own command by default). Raises on another exit code."""
         self.pull(reference, platform)
-        options = ["--rm", "--read-only", "--tmpfs", "/tmp", "--platform", platform]
+        name = f"publisher-test-{uuid.uuid4().hex[:12]}"
+        options = ["--name", name, "--read-only", "--tmpfs", "/tmp", "--platform", platform]
         if entrypoint is not None:
             options += ["--entrypoint", entrypoint]
-        return _docker("run", *options, reference, *arguments, seconds=EMULATED_SECONDS)
+        try:
+            return _docker("run", *options, reference, *arguments, seconds=EMULATED_SECONDS)
+        finally:
+            # A client that was stopped by its time limit leaves the container running.
+            _remove(name)
 
     def pull(self, reference: str, platform: str) -> None:
         """Pull each time: without containerd's store, a tag stands for one platform, the last that was pulled."""
@@ -125,6 +131,18 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def _logs(container: str) -> str:
+    command = ["docker", "logs", "--tail", "60", container]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    )
+    return done.stdout
+
+
+def _remove(container: str) -> None:
+    subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+
+
 def _serving(container: str, seconds: float) -> str:
     """The base URL of a container once its /ping answers."""
     deadline = time.monotonic() + seconds
@@ -134,6 +152,8 @@ def _serving(container: str, seconds: float) -> str:
         ).partition(" ")
         if running != "true":
             raise RuntimeError(f"the container ended with {code.strip()}")
+        if "qemu: uncaught target signal" in _logs(container):
+            raise RuntimeError("the program crashed under qemu, which then hangs instead of ending")
         # It may end between the two questions, and then has no port: the next round tells with which code.
         with contextlib.suppress(RuntimeError, urllib.error.URLError, OSError):
             address = _docker("port", container, "8080/tcp").split("\n")[0]
