@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 import requests
 
@@ -21,6 +22,15 @@ from publisher.progress import Report
 
 BYTECODE = "bytecode"
 Titled = tuple[str, Layer]  # what a layer holds, for people, and the layer
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads that do not begin what is left to do when something has failed."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown(wait=True, cancel_futures=kind is not None)
 
 
 @dataclass(slots=True)
@@ -48,20 +58,11 @@ class Maker:
             open_groups = [group for key, group in wanted.items() if key not in layers]
             wheels = {wheel.sha256: wheel for group in open_groups for wheel in group.wheels}
         begin = time.monotonic()
-        with (
-            ThreadPoolExecutor(download.PARALLEL) as downloads,
-            ThreadPoolExecutor(self.workers.number) as converts,
-        ):
+        with _Pool(download.PARALLEL) as downloads, _Pool(self.workers.number) as converts:
             arrivals = self._download(downloads, list(wheels.values()), survey=interpreter is not None)
-            running = {
-                key: converts.submit(self._convert, group, [arrivals[w.sha256] for w in group.wheels])
-                for key, group in sorted(
-                    wanted.items(), key=lambda item: -sum(w.size for w in item[1].wheels)
-                )
-                if key not in layers
-            }
-            for arrival in arrivals.values():
-                arrival.result()
+            running = self._convert_as_they_arrive(
+                converts, arrivals, {key: group for key, group in wanted.items() if key not in layers}
+            )
             self.seconds["download"] = time.monotonic() - begin
             python = interpreter.result() if interpreter else None
             compiled = self._compile(locks, python) if python else {}
@@ -76,13 +77,27 @@ class Maker:
 
     def _download(
         self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel], *, survey: bool
-    ) -> dict[str, Future[Path]]:
+    ) -> dict[Future[Path], str]:
         http = download.session()
         missing = [wheel for wheel in wheels if not self.cache.wheel(wheel.sha256).is_file()]
         self.report.expect("download", sum(wheel.size for wheel in missing))
         # The largest first: they take longest to convert too.
         ordered = sorted(wheels, key=lambda wheel: -wheel.size)
-        return {wheel.sha256: pool.submit(self._fetch, http, wheel, survey) for wheel in ordered}
+        return {pool.submit(self._fetch, http, wheel, survey): wheel.sha256 for wheel in ordered}
+
+    def _convert_as_they_arrive(
+        self, pool: ThreadPoolExecutor, arrivals: Mapping[Future[Path], str], groups: Mapping[str, plan.Group]
+    ) -> dict[str, Future[Layer]]:
+        """Start each group when its last wheel is there; returns when all wheels are."""
+        lacking = {key: {wheel.sha256 for wheel in group.wheels} for key, group in groups.items()}
+        running: dict[str, Future[Layer]] = {}
+        for arrival in as_completed(arrivals):
+            arrival.result()
+            for key, hashes in lacking.items():
+                hashes.discard(arrivals[arrival])
+                if not hashes and key not in running:
+                    running[key] = pool.submit(self._convert, groups[key])
+        return running
 
     def _fetch(self, http: requests.Session, wheel: Wheel, survey: bool) -> Path:
         path = self.cache.wheel(wheel.sha256)
@@ -92,10 +107,12 @@ class Maker:
             self.surveys[wheel.sha256] = bytecode.survey(path, self.python)
         return path
 
-    def _convert(self, group: plan.Group, arrivals: Sequence[Future[Path]]) -> Layer:
+    def _convert(self, group: plan.Group) -> Layer:
         key = group.key(self.python)
         part = self.folder / f"layer-{key}"
-        layer = self.workers.make_wheels([arrival.result() for arrival in arrivals], self.python, part)
+        layer = self.workers.make_wheels(
+            [self.cache.wheel(w.sha256) for w in group.wheels], self.python, part
+        )
         self.cache.adopt(layer, part, key)
         self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
         return layer
