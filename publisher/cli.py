@@ -196,10 +196,10 @@ def base_image(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--platform") from None
     with commands.progress(ctx.obj, json=False) as progress:
-        digest = baseimage.build(
+        made = baseimage.build(
             destination, platforms, suite, include or (), os.environ, progress, insecure=insecure
         )
-    typer.echo(f"{destination}@{digest}")
+    typer.echo(made)
 
 
 @app.command("publish-models", hidden=True)

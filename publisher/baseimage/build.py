@@ -99,7 +99,7 @@ def build(  # noqa: PLR0917 - the order of the command line's options
     *,
     insecure: bool = False,
 ) -> str:
-    """Build the base image and put it at `destination`; gives the digest of its index.
+    """Build the base image and put it at `destination`; gives its name there, with ``@`` and its digest.
 
     `destination`: ``oci:DIR``, ``oci:DIR:TAG`` or an image reference, in which ``{python}`` stands for the minor
     version that the suite has; what its tag held is replaced. Of `environ` are read: PATH, TMPDIR, proxies,
@@ -115,7 +115,7 @@ def build(  # noqa: PLR0917 - the order of the command line's options
             write(made, place.folder, [place.name])
         else:
             _push(made, place, environ, progress, insecure)
-    return made.top.digest
+    return f"{place}@{made.top.digest}"
 
 
 def _push(

@@ -20,6 +20,9 @@ class Destination:
     repository: Repository
     name: str
 
+    def __str__(self) -> str:
+        return f"oci:{self.folder}:{self.name}" if self.folder else f"{self.repository}:{self.name}"
+
 
 def parse(text: str, python: str) -> Destination:
     """Read ``oci:DIR[:TAG]`` or ``host/repository[:tag]``, with ``{python}`` replaced by the minor version.

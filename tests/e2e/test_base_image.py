@@ -34,15 +34,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The image for both platforms as an OCI layout, made once."""
     require("mmdebstrap", "mmdebstrap")
     folder = tmp_path_factory.mktemp("base")
-    return Made(folder, build(f"oci:{folder}", PLATFORMS, SUITE, [], os.environ, Silent()))
+    name = build(f"oci:{folder}", PLATFORMS, SUITE, [], os.environ, Silent())
+    return Made(folder, name.removeprefix(f"oci:{folder}:latest@"))
 
 
 @pytest.fixture(scope="session")
 def pushed(registry: RealRegistry, made: Made) -> str:
     """A second build, which goes to a registry."""
-    digest = build(f"{registry.host}/bases/deb:{{python}}", PLATFORMS, SUITE, [], os.environ, Silent())
-    assert digest == made.digest  # of test_two_builds, which tells more
-    return f"{registry.host}/bases/deb:{PYTHON}"
+    name = build(f"{registry.host}/bases/deb:{{python}}", PLATFORMS, SUITE, [], os.environ, Silent())
+    image = f"{registry.host}/bases/deb:{PYTHON}"
+    assert name == f"{image}@{made.digest}"  # of test_two_builds, which tells more
+    return image
 
 
 def _run(docker: Docker, image: str, platform: Platform, *command: str, options: tuple[str, ...] = ()) -> str:
