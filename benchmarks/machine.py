@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 QUIET = 0.35  # busy cores; a desktop at rest has less
-WAIT_SECONDS = 120
+patience = 120.0  # seconds to wait for that; run.py --patience sets it
 
 
 def facts() -> dict[str, Any]:
@@ -34,13 +34,13 @@ def facts() -> dict[str, Any]:
 
 
 def quiet() -> dict[str, float]:
-    """Wait until hardly anything runs, two minutes at most; tell what it was like then.
+    """Wait until hardly anything runs, as long as `patience`; tell what it was like then.
 
     What counts is how busy the processors are now: the load average remembers our own last run for minutes.
     """
     began = time.monotonic()
     busy = _busy(2)
-    while busy > QUIET and time.monotonic() - began < WAIT_SECONDS:
+    while busy > QUIET and time.monotonic() - began < patience:
         time.sleep(3)
         busy = _busy(2)
     return {

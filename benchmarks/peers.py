@@ -57,13 +57,14 @@ class BuildKit:
 
 
 def steps(said: str) -> dict[str, float]:
-    """Seconds of the steps that took one or more, out of buildx's plain progress."""
-    names = dict(reversed(re.findall(r"^#(\d+) (\[.*\].*|exporting to image)$", said, re.M)))
-    done = re.findall(r"^#(\d+) DONE ([\d.]+)s$", said, re.M)
+    """Seconds of the steps that took one or more, out of buildx's plain progress; they may overlap."""
+    names = dict(reversed(re.findall(r"^#(\d+) (\[.*\d/\d+\] .*|exporting to image)$", said, re.M)))
     found: dict[str, float] = {}
-    for number, seconds in done:
+    for number, seconds in re.findall(r"^#(\d+) DONE ([\d.]+)s$", said, re.M):
         if number in names and float(seconds) >= 1:
-            name = re.sub(r"--mount=\S+ ", "", names[number])
+            name = re.sub(r"--mount=\S+ |RUN ", "", re.sub(r"FROM .*", "base", names[number]))
+            platform = re.match(r"\[(linux/\w+)", name)
+            name = re.sub(r"^\[.*?\] ", f"{platform[1]}: " if platform else "", name)
             found[name] = max(found.get(name, 0), float(seconds))
     return found
 

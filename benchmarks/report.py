@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from benchmarks.machine import QUIET
+
 _HEADER = ("what", "ours", "peer", "ratio", "target", "")
 _BEGIN, _END = "<!-- table: benchmarks/run.py --docs -->", "<!-- end of table -->"
 
@@ -66,6 +68,19 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"next, {size}: {_divided(middle)}"
             layers = ", ".join(figures["layers_sent"])
             yield f"next, {size}: sent {figures['sent'] / 1e6:.2f} MB; new layers: {layers}; downloaded by the new pod: {figures['downloaded_by_new_pod']} B"
+    if busy := list(disturbed(found)):
+        yield f"{len(busy)} runs did not find the machine quiet; {max(busy):.1f} cores were busy at worst"
+
+
+def disturbed(found: Any) -> Iterator[float]:
+    """How many cores were busy before each run that did not find the machine quiet, wherever in the JSON."""
+    if isinstance(found, Mapping):
+        if found.get("busy_cores", 0) > QUIET:
+            yield found["busy_cores"]
+        found = list(found.values())
+    if isinstance(found, list):
+        for each in found:
+            yield from disturbed(each)
 
 
 def table(found: Mapping[str, Any]) -> Table:

@@ -25,7 +25,8 @@ PARTS = ("cold", "next", "start")
 
 def main() -> int:
     options = _options()
-    console = Console(highlight=False)
+    machine.patience = options.patience
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     began = datetime.now(UTC)
     console.print("[dim]the peers (BuildKit, buildx, crane): built when they are not there yet[/]")
@@ -76,6 +77,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="without the emulated arm64 build of the peer")
     parser.add_argument("--runs", type=int, help="how often each of ours is measured [3 cold, 5 others]")
     parser.add_argument("--work", type=Path, help="where temporary files go (10 GB) [the system's own place]")
+    parser.add_argument(
+        "--patience", type=float, default=120, help="seconds to wait for a quiet machine [120]"
+    )
     parser.add_argument("--docs", action="store_true", help="put the table into docs/benchmarks.md")
     return parser.parse_args()
 

@@ -52,38 +52,27 @@ class World:
 
     def model_files(self, folder: Path) -> None:
         """The first version's model folder, as MLflow has it."""
-        self.mlflow.client()
-        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - takes seconds
-
         first = self.registered[0]
-        uri = f"models:/{first.name}/{first.version}"
-        with contextlib.redirect_stderr(io.StringIO()):
-            download_artifacts(uri, dst_path=str(folder), tracking_uri=self.mlflow.uri)
+        with _using(self.mlflow) as mlflow:
+            mlflow.artifacts.download_artifacts(f"models:/{first.name}/{first.version}", dst_path=str(folder))
 
     def register_large(self, size: int) -> models.Registered:
         """The first version with `size` random bytes beside it, as weights are: they do not compress."""
-        import mlflow  # noqa: PLC0415 - takes seconds
-
         first = self.registered[0]
-        before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-        os.environ |= dict.fromkeys(before, self.mlflow.uri)
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as name,
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
+            _using(self.mlflow) as mlflow,
             mlflow.start_run() as started,
         ):
-            saved = Path(mlflow.artifacts.download_artifacts(f"models:/{first.name}/1", dst_path=name))
-            with (saved / "weights.bin").open("wb") as file:
+            self.model_files(Path(name))
+            with (Path(name) / "weights.bin").open("wb") as file:
                 for _ in range(size >> 20):
                     file.write(os.urandom(1 << 20))
-            mlflow.log_artifacts(str(saved), "mymodel")
+            mlflow.log_artifacts(name, "mymodel")
             client = self.mlflow.client()
             made = client.create_model_version(first.name, started.info.artifact_uri, started.info.run_id)
         client.set_model_version_tag(made.name, made.version, "MODEL_FOLDER", "mymodel")
         client.set_model_version_tag(made.name, made.version, f"EXTERNAL_TARGET_{TARGET}", "true")
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
         return models.Registered(made.name, str(made.version), first.request, first.predictions)
 
     def workplace(self, prefix: str) -> Workplace:
@@ -147,6 +136,24 @@ def world(folder: Path) -> Iterator[World]:
         made.base = base
         made.register()
         yield made
+
+
+@contextmanager
+def _using(server: MlflowServer) -> Iterator[Any]:
+    """MLflow's module with that server as its own, and without its chat."""
+    import mlflow  # noqa: PLC0415 - takes seconds
+
+    before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+    os.environ.update(dict.fromkeys(before, server.uri))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield mlflow
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
 def _install(folder: Path) -> Path:
