@@ -5,6 +5,7 @@ needs it, so that ``publisher --help`` answers at once."""
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -227,6 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Told to add it, people write it last: it is taken at any place before a "--".
     head = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in head
+    if debug:  # what a publication caught, with its traceback
+        logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+        logging.getLogger("publisher").setLevel(logging.DEBUG)
     return exits.guarded(
         lambda: _run([*(a for a in head if a != "--debug"), *given[len(head) :]]), debug=debug
     )

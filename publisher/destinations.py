@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from publisher.builders.base import Memory, Ready, Remembered
+from publisher.builders.base import Memory, Remembered
 from publisher.errors import BuildError, PublisherError
 from publisher.naming import parse
 from publisher.oci import layout as layouts
@@ -22,6 +22,23 @@ from publisher.progress import Report
 _DOCUMENT = "io.github.model-publisher.document"
 
 
+class Early(Protocol):
+    """`sent`: bytes that went so far; final when the context has ended."""
+
+    sent: int
+
+    def offer(self, digest: str, size: int, blob: Blob) -> None: ...
+
+
+@dataclass(slots=True)
+class _Late:
+    """Takes nothing early."""
+
+    sent: int = 0
+
+    def offer(self, digest: str, size: int, blob: Blob) -> None: ...
+
+
 class Destination(Protocol):
     """`image` is the whole name as naming.image_name makes it."""
 
@@ -29,7 +46,7 @@ class Destination(Protocol):
         """The digest that the image's tag holds now; empty where there is none."""
         ...
 
-    def ahead(self, image: str) -> AbstractContextManager[Ready]:
+    def ahead(self, image: str) -> AbstractContextManager[Early]:
         """Takes blobs while the image is still being built, where that saves time."""
         ...
 
@@ -65,11 +82,11 @@ class RegistryDestination:
         return found.digest if found else ""
 
     @contextmanager
-    def ahead(self, image: str) -> Iterator[Ready]:
+    def ahead(self, image: str) -> Iterator[Early]:
         near = (self.cache,) if self.cache else ()
         early = Ahead(parse(image).repository, self.registries, mount_from=near)
         try:
-            yield early.offer
+            yield early
         except BaseException:
             early.finish(abandon=True)
             raise
@@ -178,8 +195,8 @@ class LayoutDestination:
         except BuildError:
             return ""
 
-    def ahead(self, image: str) -> AbstractContextManager[Ready]:
-        return nullcontext(lambda *_: None)
+    def ahead(self, image: str) -> AbstractContextManager[Early]:
+        return nullcontext(_Late())
 
     def push(self, layout: Layout, image: str, report: Report) -> Pushed:
         layouts.write_blobs(layout, self.folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,19 +20,13 @@ from publisher.describe import describe, served
 from publisher.destinations import Destination
 from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Status, Target
 from publisher.environments.lock import Resolver
-from publisher.errors import (
-    BuildError,
-    EngineError,
-    HostError,
-    ModelRegistryError,
-    PublisherError,
-    TagConflictError,
-)
+from publisher.errors import BuildError, EngineError, ModelRegistryError, PublisherError, TagConflictError
+from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.progress import Progress, Report, subject_of
 from publisher.sources.base import Fetched, Source, VersionTags
 
-BUG = "this is a bug in publisher"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +79,12 @@ def publish(version: ModelVersion, target: Target, stages: Stages, *, force: boo
         if not dry_run:
             record.write("published", image=image, digest=outcome.digest)
     except Exception as error:
-        fault = _fault(error)
+        fault = as_ours(error)
+        _log.debug("%s", clock.report.subject, exc_info=error)  # --debug shows it
         if not dry_run:
             record.failed(fault, image)
-        message = fault.line if fault.exit_code != 1 else f"{BUG}: {fault.line}"
-        failed = Outcome(version, target.name, "failed", message, image, exit_code=fault.exit_code)
-        stages.progress.note(clock.report.subject, message)
+        failed = Outcome(version, target.name, "failed", fault.line, image, exit_code=fault.exit_code)
+        stages.progress.note(clock.report.subject, fault.line)
         return replace(failed, seconds=clock.seconds)
     return replace(outcome, seconds=clock.seconds)
 
@@ -122,8 +116,8 @@ class _Work:
         if dry_run:
             return self._planned(spec, builder)
         (self.folder / "build").mkdir()
-        with self.clock.stage("build"), destination.ahead(self.image) as ready:
-            build = builder.build(spec, self.folder / "build", memory, report, ready)
+        with self.clock.stage("build"), destination.ahead(self.image) as early:
+            build = builder.build(spec, self.folder / "build", memory, report, early.offer)
         self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
         digest = build.layout.top.digest
         with self.clock.stage("push"):
@@ -140,7 +134,7 @@ class _Work:
         done = Outcome(
             self.version, self.target.name, "published", f"published for {platforms}", self.image, digest
         )
-        return replace(done, sent=pushed.sent, downloaded=build.downloaded)
+        return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
 
     def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
         """The base image of the version's own Python, or of the target's where it names one."""
@@ -248,20 +242,3 @@ class _Record:
             self.write("failed", image=image, reason=fault.line, next_try=due)
         except PublisherError as error:
             self.stages.progress.note(subject_of(self.version, self.target.name), f"not recorded: {error}")
-
-
-def _fault(error: Exception) -> PublisherError:
-    """Any exception as one of ours, its cause kept for --debug."""
-    if isinstance(error, PublisherError):
-        return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        fault: PublisherError = HostError(
-            f"this machine gives no place to write: {error.strerror}",
-            hint="Free disk space, or set cache_folder and work_folder to a place with some.",
-        )
-    else:
-        fault = PublisherError(
-            f"{type(error).__name__}: {error}", hint="Run it again with --debug and report it."
-        )
-    fault.__cause__ = error
-    return fault

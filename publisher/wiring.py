@@ -165,7 +165,7 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
     registries = Registries(credentials, insecure)
     images = Images(registries)
     cache = Cache(settings.cache_folder)
-    bases = Bases(images, settings.cache_folder)
+    bases = Bases(images, settings.cache_folder, cache.keep)
     builders: dict[str, Builder] = {"layers": LayerBuilder(images, bases, cache)}
 
     def destination(target: Target) -> Destination:

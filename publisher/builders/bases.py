@@ -7,7 +7,7 @@ import platform as host
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Bases:
 
     images: Images
     cache_folder: Path
+    keep: Callable[[Remembered], None] = lambda _: None  # on this machine
     found: list[Remembered] = field(default_factory=list)
     _known: dict[str, BaseImage] = field(default_factory=dict)
 
@@ -71,6 +72,7 @@ class Bases:
                 facts = self._inspect(layout, child.digest, variables)
                 known = Remembered(key, facts)
                 self.found.append(known)
+                self.keep(known)
             facts = known.document
         match = re.fullmatch(r"(\d+)\.(\d+)", str(facts["glibc"]))
         if not re.fullmatch(r"3\.\d+(\.\d+)?", str(facts["python"])) or not match:

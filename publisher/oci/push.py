@@ -85,17 +85,18 @@ class Ahead:
         registry = registries.at(repository.host)
         self._run = _Run(nothing, repository, registry, near, on_total=_ignore, on_bytes=_ignore)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+        self.sent = 0  # bytes, once finished
 
     def offer(self, digest: str, size: int, blob: Blob) -> None:
         """`blob` is whole and stays so."""
         self._pool.submit(self._run.send, digest, size, blob)
 
-    def finish(self, *, abandon: bool = False) -> int:
-        """Wait for what was offered, or drop it, and return the bytes that were sent."""
+    def finish(self, *, abandon: bool = False) -> None:
+        """Wait for what was offered, or drop it."""
         if abandon:
             self._run.stop()
         self._pool.shutdown(wait=True, cancel_futures=abandon)
-        return self._run.sent
+        self.sent = self._run.sent
 
 
 class _Run:

@@ -25,6 +25,13 @@ DIGEST = "sha256:" + "a" * 64
 HOSTILE = "[red]\x1b]0;pwned\x07\u202eevil\n[/red]"
 
 
+@pytest.fixture(autouse=True)
+def _a_capable_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours and moving lines depend on TERM, which where tests run may be dumb."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
 def version(name: str = "pltr_model", number: str = "3") -> ModelVersion:
     return ModelVersion(name, number, "models:/m-1", THEN)
 
