@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,8 +52,10 @@ def _compare(
     warm, bare, pod = [], [], []
     for number in range(0, len(versions), 2):
         model: Registered = versions[number]()
+        before = _uploads(world)
         done = here.publish(model)
-        warm.append({**done, **_new(done["image"], known)})
+        uploads = {name: count for name, count in (_uploads(world) - before).items() if count}
+        warm.append({**done, **_new(done["image"], known), "uploads": uploads})
         bare.append(crane.push(done["image"]))
         pod.append(world.workplace("next").publish(versions[number + 1]()))
     ours, peer, cold = (statistics.median(each["seconds"] for each in kind) for kind in (warm, bare, pod))
@@ -69,6 +73,7 @@ def _compare(
         "new_pod_extra": round(cold - ours, 3),
         "sent": max(each["sent"] for each in warm),
         "downloaded_by_new_pod": max(each["downloaded"] for each in pod),
+        "uploads": max((each["uploads"] for each in warm), key=lambda counts: sum(counts.values())),
         "layers_sent": sorted({title for each in warm for title in each["new_layers"]}),
     }
 
@@ -103,6 +108,12 @@ class Crane:
 
     def _there(self, image: str) -> str:
         return f"{self.host}/{image.partition('/')[2]}"
+
+
+def _uploads(world: World) -> Counter[str]:
+    """Blobs that were uploaded so far, by repository, as the registry's own log has it."""
+    lines = world.registry.requests("PUT", "/blobs/uploads/")
+    return Counter(re.findall(r'"PUT /v2/(\S+)/blobs/uploads/\S* [^"]*" 201 ', "\n".join(lines)))
 
 
 def _whole_stages(done: dict[str, Any]) -> dict[str, float]:

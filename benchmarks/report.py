@@ -29,13 +29,12 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bo
         for size, name in (("small", "next version"), ("large", "next version, 500 MB")):
             figures = following[size]
             peer, limit = _seconds(figures["crane_seconds"]), following["target"]
-            for which, ratio, text in (
-                ("ours_seconds", "ratio", "whole process"),
-                ("ours_in_process", "ratio_in_process", "its stages alone"),
-            ):
-                met = figures[ratio] <= limit
-                what = f"{name}, {text}, against crane push"
-                yield what, _seconds(figures[which]), peer, _times(figures[ratio]), f"≤ {limit}x", met
+            ratio, met = figures["ratio"], figures["ratio"] <= limit
+            what = f"{name}, whole process, against crane push"
+            yield what, _seconds(figures["ours_seconds"]), peer, _times(ratio), f"≤ {limit}x", met
+            # No target: what starting Python costs is part of a publication, and crane's own start is in its time.
+            inside, ratio = _seconds(figures["ours_in_process"]), _times(figures["ratio_in_process"])
+            yield f"{name}, its stages alone, against crane push", inside, peer, ratio, "", True
             extra = following["target_extra"]
             met = figures["new_pod_extra"] <= extra and figures["downloaded_by_new_pod"] == 0
             yield (
@@ -57,6 +56,7 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
     if cold := found.get("cold"):
         middle = sorted(cold["ours"], key=lambda run: run["seconds"])[len(cold["ours"]) // 2]
         yield f"cold, ours: {_divided(middle)}"
+        yield f"cold, all runs of ours: {', '.join(_seconds(run['seconds']) for run in cold['ours'])}"
         for key in ("peer_amd64", "peer_both"):
             if cold[key]:
                 parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in cold[key]["steps"].items())
@@ -67,7 +67,7 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
             middle = sorted(figures["ours"], key=lambda run: run["seconds"])[len(figures["ours"]) // 2]
             yield f"next, {size}: {_divided(middle)}"
             layers = ", ".join(figures["layers_sent"])
-            yield f"next, {size}: sent {figures['sent'] / 1e6:.2f} MB; new layers: {layers}; downloaded by the new pod: {figures['downloaded_by_new_pod']} B"
+            yield f"next, {size}: sent {figures['sent'] / 1e6:.2f} MB; {sum(figures.get('uploads', {}).values())} blobs; new layers: {layers}; downloaded by the new pod: {figures['downloaded_by_new_pod']} B"
     if busy := list(disturbed(found)):
         yield f"{len(busy)} runs did not find the machine quiet; {max(busy):.1f} cores were busy at worst"
 
