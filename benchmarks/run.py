@@ -29,6 +29,7 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     began = datetime.now(UTC)
+    facts = _machine()  # before: the checkout may change while this runs, what was installed does not
     console.print("[dim]the peers (BuildKit, buildx, crane): built when they are not there yet[/]")
     peers.programs()
     path = HERE / "results" / f"{began:%Y-%m-%d}.json"
@@ -39,7 +40,7 @@ def main() -> int:
             for part in options.only or PARTS:
                 console.print(f"[dim]{part} …[/]")
                 found[part] = _measure(part, place, options, found if not options.only else {})
-                found[part] |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+                found[part] |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": facts}
                 _write(path, found)  # after each part: an hour's work is not lost to the last one
     console.print(report.table(found))
     for note in report.notes(found):
