@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,9 +25,10 @@ _DOCUMENT = "io.github.model-publisher.document"
 
 
 class Early(Protocol):
-    """`sent`: bytes that went so far; final when the context has ended."""
+    """`sent`: bytes that went, `there`: digests that arrived; final when the context has ended."""
 
     sent: int
+    there: set[str]
 
     def offer(self, digest: str, size: int, blob: Blob) -> None: ...
 
@@ -35,6 +38,7 @@ class _Late:
     """Takes nothing early."""
 
     sent: int = 0
+    there: set[str] = field(default_factory=set)
 
     def offer(self, digest: str, size: int, blob: Blob) -> None: ...
 
@@ -50,8 +54,8 @@ class Destination(Protocol):
         """Takes blobs while the image is still being built, where that saves time."""
         ...
 
-    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
-        """Bring everything there by digest. Nobody who asks by tag sees it yet."""
+    def push(self, layout: Layout, image: str, report: Report, there: Set[str]) -> Pushed:
+        """Bring everything there by digest; `there` went ahead. Nobody who asks by tag sees it yet."""
         ...
 
     def tag(self, layout: Layout, image: str) -> None:
@@ -68,11 +72,39 @@ class Destination(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """What this machine last pushed to a repository, so that a hundred layers need not be asked for each time."""
+
+    folder: Path
+    repository: Repository
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / f"{hashlib.sha256(str(self.repository).encode()).hexdigest()}.json"
+
+    def last(self) -> tuple[str, frozenset[str]]:
+        """The top manifest's digest, and the blobs; empty where nothing can be read."""
+        try:
+            data = json.loads(self._path.read_bytes())
+            return str(data["top"]), frozenset(data["blobs"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "", frozenset()
+
+    def keep(self, layout: Layout) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps({"top": layout.top.digest, "blobs": sorted(layout.blobs)}))
+        part.replace(self._path)
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryDestination:
-    """`cache`: the repository for what is remembered, None for nowhere. `jobs`: transfers at once."""
+    """`cache`: the repository for what is remembered, None for nowhere. `witnesses`: a folder of this machine.
+    `jobs`: transfers at once."""
 
     registries: Registries
     cache: Repository | None
+    witnesses: Path
     jobs: int = 8
 
     def existing(self, image: str) -> str:
@@ -92,16 +124,30 @@ class RegistryDestination:
             raise
         early.finish()
 
-    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
-        return push(
+    def push(self, layout: Layout, image: str, report: Report, there: Set[str]) -> Pushed:
+        repository = parse(image).repository
+        pushed = push(
             layout,
-            parse(image).repository,
+            repository,
             self.registries,
             workers=self.jobs,
             on_total=lambda total: report.expect("push", total),
             on_bytes=lambda amount: report.advance("push", amount),
             mount_from=(self.cache,) if self.cache else (),
+            present=there | self._witnessed(repository),
         )
+        self._witness(repository).keep(layout)
+        return pushed
+
+    def _witness(self, repository: Repository) -> Witness:
+        return Witness(self.witnesses, repository)
+
+    def _witnessed(self, repository: Repository) -> frozenset[str]:
+        """The blobs of our last push there, if its manifest still is: a manifest is there with all below it."""
+        top, blobs = self._witness(repository).last()
+        if top and self.registries.at(repository.host).head_manifest(repository.name, top):
+            return blobs
+        return frozenset()
 
     def tag(self, layout: Layout, image: str) -> None:
         reference = parse(image)
@@ -198,7 +244,7 @@ class LayoutDestination:
     def ahead(self, image: str) -> AbstractContextManager[Early]:
         return nullcontext(_Late())
 
-    def push(self, layout: Layout, image: str, report: Report) -> Pushed:
+    def push(self, layout: Layout, image: str, report: Report, there: Set[str]) -> Pushed:
         layouts.write_blobs(layout, self.folder)
         return Pushed(sent=sum(layout.sizes.values()))
 

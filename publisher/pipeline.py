@@ -124,7 +124,7 @@ class _Work:
             standing = destination.existing(self.image)
             if standing and standing != digest and not force:
                 raise self._conflict(standing, digest)
-            pushed = destination.push(build.layout, self.image, report)
+            pushed = destination.push(build.layout, self.image, report, early.there)
         with self.clock.stage("tag"):
             if standing != digest:
                 destination.tag(build.layout, self.image)

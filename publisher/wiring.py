@@ -173,7 +173,8 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
             return LayoutDestination(target.layout_folder)
         name = target.cache.format(registry=target.registry)
         cached = Reference.parse(name).repository if name else None
-        return RegistryDestination(registries, cached, settings.jobs)
+        witnesses = settings.cache_folder / "pushed"
+        return RegistryDestination(registries, cached, witnesses, settings.jobs)
 
     if settings.work_folder:
         settings.work_folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Bases:
     keep: Callable[[Remembered], None] = lambda _: None  # on this machine
     found: list[Remembered] = field(default_factory=list)
     _known: dict[str, BaseImage] = field(default_factory=dict)
+    _unpacking: dict[str, Future[Path]] = field(default_factory=dict)
+    _aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def resolve(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> BaseImage:
         """The base image `name`. Raises BuildError where it lacks a platform or a Python with glibc."""
@@ -65,15 +68,17 @@ class Bases:
             "executable": labels.get(f"{LABEL}.executable", ""),
             "glibc": labels.get(f"{LABEL}.glibc", ""),
         }
-        if not all(facts.values()):
-            key = f"base-{layout.top.digest.partition(':')[2]}"
-            known = next((kept for place in memory if (kept := place.find(key))), None)
-            if known is None:
+        key = f"base-{layout.top.digest.partition(':')[2]}"
+        known = next((kept for place in memory if (kept := place.find(key))), None)
+        if known is None:
+            # Nobody has built on it before, so this build will need its Python: it is unpacked meanwhile.
+            self._unpacking[child.digest] = self._aside.submit(self._unpack, layout, child.digest)
+            if not all(facts.values()):
                 facts = self._inspect(layout, child.digest, variables)
-                known = Remembered(key, facts)
-                self.found.append(known)
-                self.keep(known)
-            facts = known.document
+            known = Remembered(key, facts)
+            self.found.append(known)
+            self.keep(known)
+        facts = known.document
         match = re.fullmatch(r"(\d+)\.(\d+)", str(facts["glibc"]))
         if not re.fullmatch(r"3\.\d+(\.\d+)?", str(facts["python"])) or not match:
             raise BuildError(
@@ -99,6 +104,10 @@ class Bases:
 
     def unpacked(self, layout: Layout, manifest: str) -> Path:
         """The folder of the unpacked Python of a manifest, made once."""
+        started = self._unpacking.get(manifest)
+        return started.result() if started else self._unpack(layout, manifest)
+
+    def _unpack(self, layout: Layout, manifest: str) -> Path:
         folder = self.cache_folder / "rootfs" / manifest.partition(":")[2]
         if not (folder / ".complete").exists():
             folder.parent.mkdir(parents=True, exist_ok=True)

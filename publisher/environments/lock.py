@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import tomllib
@@ -109,7 +110,16 @@ def _compile(
         (folder / "constraints.txt").write_text("\n".join(environment.constraints) + "\n")
         command = [uv.find_uv_bin(), "pip", "compile", "requirements.in", "--format", "pylock.toml"]
         command += ["--only-binary", ":all:", "--no-header", "--no-progress", "--color", "never", "--quiet"]
-        command += ["--constraints", "constraints.txt", "--output-file", "pylock.toml", *options]
+        # Looking for an interpreter of its own costs uv a second where pyenv's shims are on the path.
+        command += [
+            "--python",
+            sys.executable,
+            "--constraints",
+            "constraints.txt",
+            "--output-file",
+            "pylock.toml",
+            *options,
+        ]
         kept = {k: v for k, v in environ.items() if k in _PASSED or k.upper().startswith(_PASSED_PREFIXES)}
         try:
             done = subprocess.run(

@@ -211,7 +211,7 @@ def write_layer(path: Path, fill: Callable[[LayerWriter], None], *, level: int =
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.open("wb") as sink:
+        with part.open("wb", buffering=CHUNK) as sink:
             writer = LayerWriter(sink, level=level)
             fill(writer)
             layer = writer.close()

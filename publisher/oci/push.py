@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
-from publisher.errors import RegistryError
+from publisher.errors import AuthenticationError, RegistryError, RegistryUnavailableError
 from publisher.oci.layout import Blob, Descriptor, Layout, RemoteBlob
 from publisher.oci.reference import Repository
 from publisher.oci.registry import Registries, Registry
@@ -34,10 +34,12 @@ def push(
     on_total: Callable[[int], None] | None = None,
     on_bytes: Callable[[int], None] | None = None,
     mount_from: Sequence[Repository] = (),
+    present: Set[str] = frozenset(),
 ) -> Pushed:
     """Bring `layout` into `repository`, by digest. What is there, or can be mounted there, is not sent.
 
     `mount_from`: repositories that may have the blobs; those of another registry are of no use here.
+    `present`: digests of blobs that are known to be in `repository`; where that proves wrong, all are looked for.
     `on_total` hears the bytes to send each time that they grow, `on_bytes` each amount that went (negative
     where an attempt failed); both from several threads. Raises RegistryError and its kin, and what opening a
     blob raises.
@@ -47,14 +49,27 @@ def push(
         # The order below is the reason: a registry has a top manifest only after everything that it names.
         return Pushed(present=len(layout.blobs))
     near = tuple(source.name for source in mount_from if source.host == repository.host)
-    run = _Run(layout, repository, registry, near, on_total=on_total or _ignore, on_bytes=on_bytes or _ignore)
-    with ThreadPoolExecutor(workers, thread_name_prefix="push") as pool:
-        by_size = sorted(layout.blobs, key=lambda digest: -layout.sizes[digest])
-        run.all(pool, run.blob, by_size)
-        below = [child for child in layout.children() if child.digest != layout.top.digest]
-        run.all(pool, run.manifest, below)
-    run.manifest(layout.top)
-    return Pushed(run.sent, run.mounted, run.present)
+
+    def attempt(believed: Set[str]) -> Pushed:
+        run = _Run(
+            layout, repository, registry, near, on_total=on_total or _ignore, on_bytes=on_bytes or _ignore
+        )
+        with ThreadPoolExecutor(workers, thread_name_prefix="push") as pool:
+            by_size = sorted(layout.blobs.keys() - believed, key=lambda digest: -layout.sizes[digest])
+            run.all(pool, run.blob, by_size)
+            below = [child for child in layout.children() if child.digest != layout.top.digest]
+            run.all(pool, run.manifest, below)
+        run.manifest(layout.top)
+        return Pushed(run.sent, run.mounted, run.present + len(layout.blobs.keys() & believed))
+
+    try:
+        return attempt(present)
+    except (RegistryUnavailableError, AuthenticationError):
+        raise
+    except RegistryError:
+        if not present:
+            raise
+        return attempt(frozenset())
 
 
 def tag(
@@ -86,10 +101,15 @@ class Ahead:
         self._run = _Run(nothing, repository, registry, near, on_total=_ignore, on_bytes=_ignore)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
         self.sent = 0  # bytes, once finished
+        self.there: set[str] = set()  # digests that the repository has, once finished
 
     def offer(self, digest: str, size: int, blob: Blob) -> None:
         """`blob` is whole and stays so."""
-        self._pool.submit(self._run.send, digest, size, blob)
+        self._pool.submit(self._send, digest, size, blob)
+
+    def _send(self, digest: str, size: int, blob: Blob) -> None:
+        self._run.send(digest, size, blob)
+        self.there.add(digest)
 
     def finish(self, *, abandon: bool = False) -> None:
         """Wait for what was offered, or drop it."""

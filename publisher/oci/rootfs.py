@@ -6,10 +6,10 @@ written, and made last, pointing inside the folder. Devices, owners and set-id b
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -21,6 +21,7 @@ _WANTED = re.compile(
     r"|usr/lib(64)?/?$|(usr/(local/)?)?bin/python[^/]*$|(usr/local/)?lib(64)?$|bin$"
 )
 _LIMIT = 4 << 30  # bytes
+_BLOCK = 1 << 16  # bytes read at once; tarfile copies what is left of a block at each small read
 _HOPS = 40  # of links, as in the kernel
 
 
@@ -59,16 +60,13 @@ def unpack(layers: Iterable[BinaryIO], folder: Path) -> None:
     folder.mkdir(parents=True)
     for layer in layers:
         with layer as stream:
-            magic = stream.read(2)
-            chained = _Chained(magic, stream)
-            plain: Any = gzip.GzipFile(fileobj=cast("Any", chained)) if magic == b"\x1f\x8b" else chained
             try:
-                with tarfile.open(fileobj=plain, mode="r|") as archive:
+                with tarfile.open(fileobj=cast("Any", _Plain(stream)), mode="r|", bufsize=_BLOCK) as archive:
                     for entry in archive:
                         total += _place(archive, entry, folder, tree)
                         if total > _LIMIT:
                             raise BuildError("the base image's Python is larger than 4 GiB")
-            except (tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
+            except (tarfile.TarError, zlib.error, EOFError) as error:
                 raise BuildError(f"a layer of the base image cannot be read: {error}") from error
     for path, target in tree.links.items():
         where = folder / path
@@ -105,25 +103,36 @@ def _place(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path, tree:
     where.parent.mkdir(parents=True, exist_ok=True)
     where.unlink(missing_ok=True)
     source_file = archive.extractfile(entry)
-    with where.open("wb") as sink:
-        while source_file and (chunk := source_file.read(1 << 20)):
+    mode = 0o755 if entry.mode & 0o111 else 0o644
+    with os.fdopen(os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb", buffering=0) as sink:
+        while source_file and (chunk := source_file.read(_BLOCK)):
             sink.write(chunk)
-    where.chmod(0o755 if entry.mode & 0o111 else 0o644)
     return entry.size
 
 
-class _Chained:
-    """A stream whose first bytes were already read."""
+class _Plain:
+    """A layer's tar out of gzip (one member or many) or as it is, in large pieces: gzip.py's are small."""
 
-    def __init__(self, first: bytes, stream: BinaryIO) -> None:
-        self._first = first
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._raw = stream.read(_BLOCK)
+        self._engine: Any = zlib.decompressobj(31) if self._raw[:2] == b"\x1f\x8b" else None
 
-    def read(self, size: int = -1) -> bytes:
-        if self._first:
-            head, self._first = self._first, b""
-            return head + (self._stream.read(size - len(head)) if size > len(head) else b"")
-        return self._stream.read(size)
+    def read(self, size: int) -> bytes:
+        out = bytearray()
+        while len(out) < size and self._raw:
+            if self._engine is None:
+                take = size - len(out)
+                out += self._raw[:take]
+                self._raw = self._raw[take:]
+            else:
+                out += self._engine.decompress(self._raw, size - len(out))
+                self._raw = self._engine.unconsumed_tail
+                if self._engine.eof:
+                    self._raw = self._engine.unused_data
+                    self._engine = zlib.decompressobj(31)
+            self._raw = self._raw or self._stream.read(_BLOCK)
+        return bytes(out)
 
 
 def find_python(folder: Path, search: Iterable[str]) -> str | None:

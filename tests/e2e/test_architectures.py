@@ -81,8 +81,8 @@ def test_bytecode_is_the_same(docker: Docker, base: str, base_layout: Path, tmp_
     path = wheels.make(tmp_path, "pkg", {"pkg/__init__.py": SOURCE, "pkg/more.py": SOURCE * 3})
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     surveyed = bytecode.survey(path, minor)
-    modules = {name: [[0, *where, source[2]]] for name, source, where in surveyed}
-    job = {"native": [False], "modules": modules, "seeds": sorted(modules), "workers": 1}
+    modules = {name: [0, *where, source[2]] for name, source, where in surveyed}
+    job = {"native": [False], "modules": modules, "known": {}, "seeds": sorted(modules), "workers": 1}
     images = Images(Registries(Credentials()))
     bases = Bases(images, tmp_path / "cache")
     layout = images.load(f"oci:{base_layout}")

@@ -33,12 +33,24 @@ FILES = {
 
 
 def compiled(
-    folder: Path, files: dict[str, bytes], seeds: list[str], *, native: bool = False, workers: int = 2
+    folder: Path,
+    files: dict[str, bytes],
+    seeds: list[str],
+    *,
+    native: bool = False,
+    workers: int = 2,
+    known: dict[str, list[str]] | None = None,
 ):
     """The compiler's answer for a wheel, run as it is run in an image: alone, by a bare interpreter."""
     path = wheels.make(folder, "pkg", files)
-    modules = {name: [[0, *where, source[2]]] for name, source, where in bytecode.survey(path, MINOR)}
-    job = {"archives": [str(path)], "native": [native], "modules": modules, "seeds": seeds}
+    modules = {name: [0, *where, source[2]] for name, source, where in bytecode.survey(path, MINOR)}
+    job = {
+        "archives": [str(path)],
+        "native": [native],
+        "modules": modules,
+        "known": known or {},
+        "seeds": seeds,
+    }
     job |= {"out": str(folder / "out"), "workers": workers}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", Path(compiler.__file__).read_text()],
@@ -58,6 +70,12 @@ def test_imports_are_followed_as_they_run(tmp_path: Path) -> None:
     assert not found & {"pkg.in_function", "pkg.typing_only", "unreached"}
 
 
+def test_what_is_known_is_passed_through(tmp_path: Path) -> None:
+    """What was compiled for another platform is not compiled again, and what it leads to is still found."""
+    found = set(compiled(tmp_path, FILES, ["pkg"], known={"pkg": ["optional"], "optional": ["lazy"]}))
+    assert found == {"lazy", "lazy.one", "lazy.two"}
+
+
 def test_lazy_packages_bring_their_parts(tmp_path: Path) -> None:
     """A package with a module-level __getattr__ (PEP 562) loads its parts by name: all but its tests."""
     found = set(compiled(tmp_path, FILES, ["lazy"]))
@@ -67,14 +85,14 @@ def test_lazy_packages_bring_their_parts(tmp_path: Path) -> None:
 def test_a_module_that_is_broken_is_left_out(tmp_path: Path) -> None:
     """A syntax error, which many wheels ship in templates and tests, has no bytecode and stops nothing."""
     found = compiled(tmp_path, FILES, ["broken", "pkg.in_class"])
-    assert found["broken"][0] == [None]
-    assert found["pkg.in_class"][0][0] is not None
+    assert found["broken"][0] is None
+    assert found["pkg.in_class"][0] is not None
 
 
 def test_python_takes_it_without_the_source(tmp_path: Path) -> None:
     """The interpreter imports from what was written, although the source beside it says something else."""
     found = compiled(tmp_path, {"answer.py": b"value = 42\n"}, ["answer"], workers=1)
-    _, start, length = found["answer"][0][0]
+    _, start, length = found["answer"][0]
     site = tmp_path / "site"
     (site / "__pycache__").mkdir(parents=True)
     (site / "answer.py").write_text("raise SystemExit('compiled again')\n")
@@ -96,15 +114,18 @@ def test_the_bytes_do_not_depend_on_the_run(tmp_path: Path) -> None:
         outs = [(folder / f"out.{number}").read_bytes() for number in range(workers)]
         return {
             name: outs[place[0]][place[1] : place[1] + place[2]]
-            for name, ((place, *_), _) in found.items()
+            for name, (place, _) in found.items()
             if place
         }
 
     assert all_bytes(tmp_path / "a", 1) == all_bytes(tmp_path / "b", 3)
 
 
-@pytest.mark.parametrize(("native", "kept"), [(False, True), (True, False)])
-def test_modules_that_name_a_machine(tmp_path: Path, native: bool, kept: bool) -> None:
-    """In a native wheel such a module may be generated for its machine, so it has no shared bytecode."""
-    found = compiled(tmp_path, {"config.py": b"machine = 'x86_64'\n"}, ["config"], native=native)
-    assert (found["config"][0][0] is not None) == kept
+@pytest.mark.parametrize(
+    ("name", "native", "kept"),
+    [("__config__", False, True), ("__config__", True, False), ("cast", True, True)],
+)
+def test_modules_that_tell_their_build(tmp_path: Path, name: str, native: bool, kept: bool) -> None:
+    """In a native wheel such a module names its machine, so it has no bytecode for all; others may name one."""
+    found = compiled(tmp_path, {f"{name}.py": b"machine = 'x86_64'\n"}, [name], native=native)
+    assert (found[name][0] is not None) == kept

@@ -12,19 +12,46 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from publisher.builders.layers import compiler
-from publisher.builders.layers.wheel import entries, site_packages
-from publisher.domain import Platform, Wheel
+from publisher.builders.layers.wheel import modules as modules_of
+from publisher.domain import Wheel
 from publisher.errors import BuildError
 from publisher.oci import rootfs
 
 _TIMEOUT = 600  # seconds
 _SEEDS = ("mlflow.pyfunc", "mlflow.pyfunc.scoring_server", "mlflow.pyfunc.scoring_server.app")
 _WHOLE = ("uvicorn",)  # packages that import their own parts by strings
+# Of MLflow, what a tracking server runs on and no prediction does; with it came sqlalchemy, flask, alembic …
+_SERVER = re.compile(
+    r"mlflow\.(server|gateway\.app|store\.\w+\.(sqlalchemy|dbmodels)\w*|store\.db\.(?!db_types)\w+)(\.|$)"
+)
+# Imported by functions or by machine code, which following imports cannot see: found by serving models of
+# scikit-learn, pandas and onnx and listing what had no bytecode.
+_HIDDEN = (
+    "cachetools._cached",
+    "databricks",
+    "dateutil.parser",
+    "dateutil.relativedelta",
+    "dateutil.tz",
+    "idna",
+    "importlib_metadata",
+    "mlflow.data.filesystem_dataset_source",
+    "numpy._core._exceptions",
+    "opentelemetry.baggage.propagation",
+    "opentelemetry.util.re",
+    "pyarrow.pandas_compat",
+    "pydantic.plugin._loader",
+    "scipy._lib.array_api_compat.numpy.fft",
+    "scipy.sparse.csgraph._validation",
+    "six",
+    "sklearn.externals.array_api_compat.numpy.fft",
+    "skops.io",
+    "zipp",
+)
 Source = tuple[int, int, str]  # CRC-32, size, path in the image
 
 
@@ -73,22 +100,23 @@ class Modules:
 
 def survey(path: Path, python: str) -> Survey:
     """The modules of the wheel `path`."""
-    site, found = site_packages(python) + "/", []
+    found = []
     with zipfile.ZipFile(path) as archive:
-        for entry in entries(archive, python):
-            member = entry.member
-            if member is None or not entry.path.endswith(".py") or not entry.path.startswith(site):
-                continue
+        for name, place, member in modules_of(archive, python):
             if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                name = entry.path[len(site) : -3].replace("/", ".").removesuffix(".__init__")
                 where = (member.header_offset, member.compress_size, member.compress_type)
-                found.append((name, (member.CRC, entry.size, entry.path), where))
+                found.append((name, (member.CRC, member.file_size, place), where))
     return found
 
 
 def merge(surveys: Sequence[tuple[str, int, Survey]]) -> Modules:
     """The modules of one platform, from its wheels': project, archive number, survey. Later wheels win."""
-    sources = {name: (n, source, where) for _, n, found in surveys for name, source, where in found}
+    sources = {
+        name: (n, source, where)
+        for _, n, found in surveys
+        for name, source, where in found
+        if not _SERVER.match(name)
+    }
     tops = {
         project: frozenset(name for name, _, _ in found if "." not in name) for project, _, found in surveys
     }
@@ -98,68 +126,78 @@ def merge(surveys: Sequence[tuple[str, int, Survey]]) -> Modules:
 def seeds(modules: Modules, roots: Sequence[str]) -> list[str]:
     """Where imports start from."""
     tops = {top for root in roots if root != "pip" for top in modules.tops.get(root, ())}
-    found = {*tops, *_SEEDS, *(f"mlflow.{top}" for top in tops)}
+    found = {*tops, *_SEEDS, *_HIDDEN, *(f"mlflow.{top}" for top in tops)}
     found |= {name for name in modules.sources if name.split(".")[0] in _WHOLE}
     return sorted(name for name in found if name in modules.sources)
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """Where the bytecode of each source is: file, offset, length."""
+Piece = tuple[str, str, int, int]  # path in the image, file, offset, length
 
-    places: Mapping[Source, tuple[str, int, int]]
-    reached: Mapping[Platform, frozenset[str]]
 
-    def pieces(self, platform: Platform, modules: Modules, python: str) -> list[tuple[str, str, int, int]]:
-        """The bytecode layer of a platform: path in the image, file, offset, length; sorted by path."""
-        tag = f"cpython-{python.replace('.', '')}"
-        pieces = []
-        for name in self.reached[platform]:
-            source = modules.sources[name][1]
-            if source in self.places:
+@dataclass(slots=True)
+class Compilation:
+    """Compiles the modules of one platform after the other, each distinct source once.
+
+    `archives`: every wheel, by its number in the surveys. Files go to `folder`. What a platform gets does not
+    depend on what was compiled before it.
+    """
+
+    interpreter: Interpreter
+    archives: Sequence[tuple[Wheel, Path]]
+    python: str
+    folder: Path
+    workers: int
+    _places: dict[Source, tuple[str, int, int] | None] = field(default_factory=dict)
+    _edges: dict[Source, list[str]] = field(default_factory=dict)
+    _runs: int = 0
+
+    def pieces(self, modules: Modules, roots: Sequence[str]) -> dict[bool, tuple[Piece, ...]]:
+        """The bytecode of a platform's pure (True) and native packages, sorted by path."""
+        starts = seeds(modules, roots)
+        self._compile(modules, starts)
+        edges = {
+            name: self._edges[source]
+            for name, (_, source, _) in modules.sources.items()
+            if source in self._edges
+        }
+        tag = f"cpython-{self.python.replace('.', '')}"
+        found: dict[bool, list[Piece]] = {True: [], False: []}
+        for name in _reach(starts, edges, modules):
+            number, source, _ = modules.sources[name]
+            place = self._places.get(source)
+            if place:
                 folder, _, leaf = source[2].rpartition("/")
                 path = f"{folder}/__pycache__/{leaf.removesuffix('.py')}.{tag}.pyc"
-                pieces.append((path, *self.places[source]))
-        return sorted(pieces)
+                found[self.archives[number][0].pure].append((path, *place))
+        return {pure: tuple(sorted(pieces)) for pure, pieces in found.items()}
 
-
-@dataclass(frozen=True, slots=True)
-class Compilation:
-    """What to compile: the wheels of all platforms, each once, and the modules that each platform has."""
-
-    archives: Sequence[tuple[Wheel, Path]]
-    surveyed: Mapping[Platform, Modules]
-    roots: Mapping[Platform, Sequence[str]]
-
-    def run(self, interpreter: Interpreter, folder: Path, workers: int) -> Compiled:
-        """Compile what the platforms need, each distinct source once. Files go to `folder`."""
-        variants: dict[str, dict[Source, list[Any]]] = {}
-        for modules in self.surveyed.values():
-            for name, (number, source, where) in modules.sources.items():
-                variants.setdefault(name, {}).setdefault(source, [number, *where, source[2]])
-        starts = {platform: seeds(m, self.roots[platform]) for platform, m in self.surveyed.items()}
+    def _compile(self, modules: Modules, starts: Sequence[str]) -> None:
+        out = self.folder / f"bytecode-{self._runs}"
+        self._runs += 1
+        known = {
+            name: self._edges[source]
+            for name, (_, source, _) in modules.sources.items()
+            if source in self._edges
+        }
         job = {
             "archives": [str(path) for _, path in self.archives],
             "native": [not wheel.pure for wheel, _ in self.archives],
-            "modules": {name: list(found.values()) for name, found in variants.items()},
-            "seeds": sorted({seed for found in starts.values() for seed in found}),
-            "out": str(folder / "bytecode"),
-            "workers": workers,
+            "modules": {
+                name: [number, *where, source[2]] for name, (number, source, where) in modules.sources.items()
+            },
+            "known": known,
+            "seeds": starts,
+            "out": str(out),
+            "workers": self.workers,
         }
         code = re.sub(r'^""".*?"""', "", Path(compiler.__file__).read_text(), count=1, flags=re.DOTALL)
-        result = json.loads(interpreter.run(code, job, folder))
-        places: dict[Source, tuple[str, int, int]] = {}
-        for name, (found, _) in result.items():
-            for source, place in zip(variants[name], found, strict=True):
-                if place:
-                    places[source] = (f"{folder / 'bytecode'}.{place[0]}", place[1], place[2])
-        edges = {name: found for name, (_, found) in result.items()}
-        reached = {p: _reach(starts[p], edges, modules) for p, modules in self.surveyed.items()}
-        return Compiled(places, reached)
+        for name, (place, edges) in json.loads(self.interpreter.run(code, job, self.folder)).items():
+            source = modules.sources[name][1]
+            self._places[source] = (f"{out}.{place[0]}", place[1], place[2]) if place else None
+            self._edges[source] = edges
 
 
 def _reach(starts: Sequence[str], edges: Mapping[str, Sequence[str]], modules: Modules) -> frozenset[str]:
-    """What a platform's own modules reach, whatever other platforms were compiled beside it."""
     seen, todo = set(starts), list(starts)
     while todo:
         new = [name for name in edges.get(todo.pop(), ()) if name in modules.sources and name not in seen]

@@ -34,8 +34,9 @@ NAMES = {
 UNLESS = {op for op, name in enumerate(opname) if name.startswith("POP_JUMP") and name.endswith("IF_FALSE")}
 CACHES = {op for op, name in enumerate(opname) if name in ("CACHE", "TO_BOOL")}
 FUNCTION = 0x2  # CO_NEWLOCALS: a body that runs later, unlike a class body
-# A module of a native wheel that names a machine may have been generated for it (numpy/__config__.py): left
-# out, so that the bytecode of all architectures is the same layer.
+# A module of a native wheel that tells how it was built (numpy/__config__.py) names its machine: left out, so
+# that the bytecode of all architectures is the same layer.
+BUILD = ("config", "build", "version")
 MACHINES = (b"x86_64", b"aarch64")
 HEADER = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 BATCH = 12
@@ -82,6 +83,11 @@ def imports(code, name, package):
     return found, lazy
 
 
+def tells_its_build(path, source):
+    leaf = path.rpartition("/")[2]
+    return any(word in leaf for word in BUILD) and any(machine in source for machine in MACHINES)
+
+
 def read(archive, offset, size, method):
     """A member's bytes; `offset` is that of its local header."""
     archive.seek(offset)
@@ -93,29 +99,27 @@ def read(archive, offset, size, method):
 
 def work(job, number, orders, answers):
     """One worker: batches of module names in, compiled modules and what they import out."""
-    archives = [open(path, "rb") for path in job["archives"]]
+    archives = {}  # opened when needed: those of other platforms may still be on their way
     with open(f"{job['out']}.{number}", "wb") as out:
         for line in orders:
             batch = []
             for name in json.loads(line):
-                found, lazy, places = set(), False, []
-                for index, offset, size, method, path in job["modules"][name]:
-                    source = read(archives[index], offset, size, method)
-                    try:
-                        code = compile(source, "/" + path, "exec", dont_inherit=True)
-                    except (SyntaxError, ValueError, RecursionError, MemoryError):
-                        places.append(None)  # such a module fails when it is imported, too
-                        continue
-                    more, late = imports(code, name, path.endswith("/__init__.py"))
-                    found |= more
-                    lazy |= late
-                    if job["native"][index] and any(machine in source for machine in MACHINES):
-                        places.append(None)
-                        continue
+                index, offset, size, method, path = job["modules"][name]
+                if index not in archives:
+                    archives[index] = open(job["archives"][index], "rb")
+                source = read(archives[index], offset, size, method)
+                try:
+                    code = compile(source, "/" + path, "exec", dont_inherit=True)
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    batch.append((name, None, [], False))  # such a module fails when it is imported, too
+                    continue
+                found, lazy = imports(code, name, path.endswith("/__init__.py"))
+                place = None
+                if not (job["native"][index] and tells_its_build(path, source)):
                     content = HEADER + importlib.util.source_hash(source) + marshal.dumps(code, 2)
-                    places.append((number, out.tell(), len(content)))
+                    place = (number, out.tell(), len(content))
                     out.write(content)
-                batch.append((name, places, sorted(found & job["modules"].keys()), lazy))
+                batch.append((name, place, sorted(found & job["modules"].keys()), lazy))
             answers.write(json.dumps(batch) + "\n")
             answers.flush()
 
@@ -147,8 +151,23 @@ def main():
         parent, _, leaf = name.rpartition(".")
         if leaf not in ("tests", "test", "conftest", "testing"):
             children.setdefault(parent, []).append(name)
-    todo = [name for name in job["seeds"] if name in job["modules"]]
-    seen, result = set(todo), {}
+    known, result = job["known"], {}
+    seen = set()
+
+    def reach(names):
+        """What is left to compile of `names` and of what known modules lead to from them."""
+        new, names = [], [name for name in names if name not in seen]
+        while names:
+            name = names.pop()
+            if name not in seen:
+                seen.add(name)
+                if name in known:
+                    names.extend(known[name])
+                elif name in job["modules"]:
+                    new.append(name)
+        return sorted(new)
+
+    todo = reach(job["seeds"])
     pipes = [start(job, number) for number in range(job["workers"])]
     idle, busy = list(pipes), {}
     while todo or busy:
@@ -163,11 +182,10 @@ def main():
             if not line:
                 raise SystemExit("a compiling worker ended early")
             idle.append((busy.pop(answers), answers))
-            for name, places, found, lazy in json.loads(line):
+            for name, place, found, lazy in json.loads(line):
                 edges = sorted({*found, *(children.get(name, ()) if lazy else ())})
-                result[name] = (places, edges)
-                todo.extend(other for other in edges if other not in seen)
-                seen.update(edges)
+                result[name] = (place, edges)
+                todo.extend(reach(edges))
     for orders, answers in pipes:
         orders.close()
         answers.close()

@@ -58,46 +58,44 @@ class Maker:
             open_groups = [group for key, group in wanted.items() if key not in layers]
             wheels = {wheel.sha256: wheel for group in open_groups for wheel in group.wheels}
         begin = time.monotonic()
-        with _Pool(download.PARALLEL) as downloads, _Pool(self.workers.number) as converts:
-            arrivals = self._download(downloads, list(wheels.values()), survey=interpreter is not None)
-            running = self._convert_as_they_arrive(
-                converts, arrivals, {key: group for key, group in wanted.items() if key not in layers}
+        with _Pool(download.PARALLEL) as downloads, _Pool(self.workers.number) as converts, _Pool(1) as aside:
+            leading = next(iter(locks.values())).wheels
+            arrivals = self._download(
+                downloads, list(wheels.values()), leading, survey=interpreter is not None
             )
+            compiled: Future[dict[Platform, list[Titled]]] | None = None
+            first = {wheel.sha256 for wheel in leading}
+            waiting = _Waiting({key: group for key, group in wanted.items() if key not in layers})
+            running: dict[str, Future[Layer]] = {}
+            for arrival in as_completed(arrivals):
+                arrival.result()
+                for key, group in waiting.without(arrivals[arrival]):
+                    running[key] = converts.submit(self._convert, group)
+                first.discard(arrivals[arrival])
+                if interpreter and not first and compiled is None:
+                    # One platform's sources are there, which are nearly all of the others' too.
+                    compiled = aside.submit(self._compile, locks, interpreter, arrivals)
             self.seconds["download"] = time.monotonic() - begin
-            python = interpreter.result() if interpreter else None
-            compiled = self._compile(locks, python) if python else {}
             for key, job in running.items():
                 layers[key] = job.result()
-        self.seconds["download and convert"] = time.monotonic() - begin - self.seconds.get("bytecode", 0)
+            self.seconds["convert"] = time.monotonic() - begin
+            bytecode_layers = compiled.result() if compiled else {}
         found: dict[Platform, list[Titled]] = {}
         for platform, lock in locks.items():
             found[platform] = [(group.title, layers[group.key(self.python)]) for group in plan.groups(lock)]
-            found[platform] += [(BYTECODE, compiled[platform])] if platform in compiled else []
+            found[platform] += bytecode_layers.get(platform, [])
         return found
 
     def _download(
-        self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel], *, survey: bool
+        self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel], first: Sequence[Wheel], *, survey: bool
     ) -> dict[Future[Path], str]:
         http = download.session()
         missing = [wheel for wheel in wheels if not self.cache.wheel(wheel.sha256).is_file()]
         self.report.expect("download", sum(wheel.size for wheel in missing))
-        # The largest first: they take longest to convert too.
-        ordered = sorted(wheels, key=lambda wheel: -wheel.size)
+        # The first platform's first, so that its sources can be compiled meanwhile; of those the largest first.
+        early = {wheel.sha256 for wheel in first}
+        ordered = sorted(wheels, key=lambda wheel: (wheel.sha256 not in early, -wheel.size))
         return {pool.submit(self._fetch, http, wheel, survey): wheel.sha256 for wheel in ordered}
-
-    def _convert_as_they_arrive(
-        self, pool: ThreadPoolExecutor, arrivals: Mapping[Future[Path], str], groups: Mapping[str, plan.Group]
-    ) -> dict[str, Future[Layer]]:
-        """Start each group when its last wheel is there; returns when all wheels are."""
-        lacking = {key: {wheel.sha256 for wheel in group.wheels} for key, group in groups.items()}
-        running: dict[str, Future[Layer]] = {}
-        for arrival in as_completed(arrivals):
-            arrival.result()
-            for key, hashes in lacking.items():
-                hashes.discard(arrivals[arrival])
-                if not hashes and key not in running:
-                    running[key] = pool.submit(self._convert, groups[key])
-        return running
 
     def _fetch(self, http: requests.Session, wheel: Wheel, survey: bool) -> Path:
         path = self.cache.wheel(wheel.sha256)
@@ -117,30 +115,58 @@ class Maker:
         self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
         return layer
 
-    def _compile(self, locks: Mapping[Platform, Lock], interpreter: Interpreter) -> dict[Platform, Layer]:
-        begin = time.monotonic()
+    def _compile(
+        self,
+        locks: Mapping[Platform, Lock],
+        interpreter: Future[Interpreter | None],
+        arrivals: Mapping[Future[Path], str],
+    ) -> dict[Platform, list[Titled]]:
+        begin, python = time.monotonic(), interpreter.result()
+        if python is None:
+            return {}
         distinct = {wheel.sha256: wheel for lock in locks.values() for wheel in lock.wheels}
         archives = [(wheel, self.cache.wheel(sha)) for sha, wheel in sorted(distinct.items())]
         numbers = {wheel.sha256: number for number, (wheel, _) in enumerate(archives)}
-        surveyed = {
-            platform: bytecode.merge(
-                [(w.name, numbers[w.sha256], self.surveys[w.sha256]) for w in lock.wheels]
-            )
-            for platform, lock in locks.items()
-        }
-        roots = {platform: lock.roots for platform, lock in locks.items()}
-        compiled = bytecode.Compilation(archives, surveyed, roots).run(
-            interpreter, self.folder, self.workers.number
-        )
-        made: dict[tuple[tuple[str, str, int, int], ...], Layer] = {}
-        found: dict[Platform, Layer] = {}
-        for number, (platform, modules) in enumerate(surveyed.items()):
-            pieces = tuple(compiled.pieces(platform, modules, self.python))
-            if pieces not in made:
-                part = self.folder / f"bytecode-layer-{number}"
-                made[pieces] = self.workers.make_pieces(pieces, part)
-                self.cache.adopt(made[pieces], part)
-                self.ready(made[pieces].digest, made[pieces].size, self.cache.blob(made[pieces].digest))
-            found[platform] = made[pieces]
+        here = {sha: arrival for arrival, sha in arrivals.items()}
+        compilation = bytecode.Compilation(python, archives, self.python, self.folder, self.workers.number)
+        packing: dict[tuple[bytecode.Piece, ...], Future[Layer]] = {}
+        made: dict[Platform, list[tuple[bool, Future[Layer]]]] = {}
+        with _Pool(2) as pool:
+            for platform, lock in locks.items():
+                for wheel in lock.wheels:
+                    here[wheel.sha256].result()
+                surveys = [(w.name, numbers[w.sha256], self.surveys[w.sha256]) for w in lock.wheels]
+                found = compilation.pieces(bytecode.merge(surveys), lock.roots)
+                for pure, pieces in found.items():
+                    if pieces and pieces not in packing:
+                        part = self.folder / f"bytecode-layer-{len(packing)}"
+                        packing[pieces] = pool.submit(self._pack, pieces, part)
+                    if pieces:
+                        made.setdefault(platform, []).append((pure, packing[pieces]))
+        titles = {True: f"{BYTECODE} of pure packages", False: f"{BYTECODE} of native packages"}
         self.seconds["bytecode"] = time.monotonic() - begin
-        return found
+        return {p: [(titles[pure], job.result()) for pure, job in jobs] for p, jobs in made.items()}
+
+    def _pack(self, pieces: Sequence[bytecode.Piece], part: Path) -> Layer:
+        layer = self.workers.make_pieces(pieces, part)
+        self.cache.adopt(layer, part)
+        self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
+        return layer
+
+
+class _Waiting:
+    """Groups, and which of their wheels are still missing."""
+
+    def __init__(self, groups: Mapping[str, plan.Group]) -> None:
+        self._groups = dict(groups)
+        self._missing = {key: {wheel.sha256 for wheel in group.wheels} for key, group in groups.items()}
+
+    def without(self, sha256: str) -> list[tuple[str, plan.Group]]:
+        """The groups that are complete now that this wheel is there; each is told once."""
+        complete = []
+        for key in list(self._missing):
+            self._missing[key].discard(sha256)
+            if not self._missing[key]:
+                del self._missing[key]
+                complete.append((key, self._groups[key]))
+        return complete

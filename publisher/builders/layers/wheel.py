@@ -11,6 +11,7 @@ import configparser
 import csv
 import hashlib
 import io
+import mmap
 import re
 import struct
 import zipfile
@@ -92,56 +93,63 @@ def entries(archive: zipfile.ZipFile, python: str) -> list[Entry]:
     return [placed[path] for path in sorted(placed)]
 
 
+def modules(archive: zipfile.ZipFile, python: str) -> Iterator[tuple[str, str, zipfile.ZipInfo]]:
+    """The Python modules of an open wheel: dotted name, path in the image, member. Checked by `entries`."""
+    site = site_packages(python)
+    for member in archive.infolist():
+        name = member.filename
+        if not name.endswith(".py"):
+            continue
+        head, _, rest = name.partition("/")
+        if head.endswith(".data"):
+            scheme, _, name = rest.partition("/")
+            if scheme not in ("purelib", "platlib"):
+                continue
+        yield name[:-3].replace("/", ".").removesuffix(".__init__"), f"{site}/{name}", member
+
+
 def write(writer: LayerWriter, wheel: Path, archive: zipfile.ZipFile, found: list[Entry]) -> None:
     """Write `found` entries of a wheel; what the wheel holds deflated is copied as it is."""
-    with wheel.open("rb") as file:
+    # Mapped, since reading each member would cost four calls of the system for each of 20,000 files.
+    with wheel.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for entry in found:
             member = entry.member
             if member is None:
                 writer.file(entry.path, entry.content, entry.mode)
             elif member.compress_type == zipfile.ZIP_DEFLATED:
-                raw = _raw(file, member)
+                raw = _raw(content, member, wheel)
                 writer.deflated(entry.path, entry.size, member.CRC, raw, entry.mode)
             else:
                 with archive.open(member) as stream:
                     writer.stream(entry.path, entry.size, stream, entry.mode)  # type: ignore[arg-type]
 
 
-def _raw(file: io.BufferedReader, member: zipfile.ZipInfo) -> Iterator[bytes]:
+def _raw(content: mmap.mmap, member: zipfile.ZipInfo, wheel: Path) -> Iterator[bytes]:
     """The deflate stream of a member, in pieces, found by its local header (APPNOTE 4.3.7)."""
-    file.seek(member.header_offset)
-    local = file.read(30)
+    local = content[member.header_offset : member.header_offset + 30]
     if len(local) != 30 or local[:4] != b"PK\x03\x04":
-        raise BuildError(
-            f"{Path(file.name).name} is broken: {member.filename} is not where its directory says"
-        )
+        raise BuildError(f"{wheel.name} is broken: {member.filename} is not where its directory says")
     name, extra = struct.unpack("<HH", local[26:30])
-    file.seek(name + extra, io.SEEK_CUR)
-    left = member.compress_size
-    while left:
-        piece = file.read(min(left, PIECE))
-        if not piece:
-            raise BuildError(f"{Path(file.name).name} is cut short in {member.filename}")
-        left -= len(piece)
-        yield piece
+    start = member.header_offset + 30 + name + extra
+    end = start + member.compress_size
+    if end > len(content):
+        raise BuildError(f"{wheel.name} is cut short in {member.filename}")
+    for place in range(start, end, PIECE):
+        yield content[place : min(place + PIECE, end)]
+
+
+# A path of plain names. A name may not begin with .wh. either: a whiteout deletes files of lower layers.
+_NAME = r"(?!\.wh\.)(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f]+"
+_PLAIN = re.compile(rf"{_NAME}(?:/{_NAME})*")
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    parts = member.filename.split("/")
-    hostile = (
-        "" in parts
-        or "." in parts
-        or ".." in parts
-        or "\\" in member.filename
-        or any(ord(c) < 32 or ord(c) == 127 for c in member.filename)
-        or any(part.startswith(".wh.") for part in parts)  # a whiteout deletes files of lower layers
-        or len(member.filename.encode("utf-8", "surrogateescape")) > 4096
-    )
-    if hostile:
-        raise BuildError(f"{_name(archive)} holds a file with the hostile name {member.filename[:200]!r}")
+    name = member.filename
+    if len(name) > 2048 or not _PLAIN.fullmatch(name):
+        raise BuildError(f"{_name(archive)} holds a file with the hostile name {name[:200]!r}")
     kind = (member.external_attr >> 28) & 0xF
     if kind not in (0, 0o10) or member.flag_bits & 0x1:
-        raise BuildError(f"{_name(archive)}: {member.filename} is a link, a device or encrypted")
+        raise BuildError(f"{_name(archive)}: {name} is a link, a device or encrypted")
 
 
 def _place(name: str, data: str, project: str, python: str) -> str:
