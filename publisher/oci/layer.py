@@ -12,7 +12,9 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -80,7 +82,8 @@ class LayerWriter:
         """A file of `size` bytes read from `source`; raises BuildError when it is shorter or longer."""
         self._tar(header(path, size, mode))
         left = size
-        while chunk := source.read(CHUNK):
+        # Read what fills a member, so that from the second one on nothing is copied.
+        while chunk := source.read(CHUNK - len(self._pending)):
             left -= len(chunk)
             if left < 0:
                 break
@@ -141,6 +144,12 @@ class LayerWriter:
             raise zlib.error(f"{total} bytes with CRC {seen:08x}")
 
     def _tar(self, content: bytes) -> None:
+        if len(content) == CHUNK and not self._pending:
+            # Of a large file: the two hashes, which are most of the work, on two processors.
+            hashed = _aside().submit(self._diff.update, content)
+            self._member(content)
+            hashed.result()
+            return
         self._diff.update(content)
         self._pending += content
         while len(self._pending) >= CHUNK:
@@ -163,22 +172,29 @@ class LayerWriter:
             if len(packed) < len(chunk) * _POOR:
                 return self._emit(_GZIP, packed, trailer)
             self._skip = _SKIP if len(chunk) == CHUNK else 0
-        return self._emit(_GZIP, stored(chunk), trailer)
+        for part in (_GZIP, *stored(chunk), trailer):
+            self._emit(part)
+        return None
 
-    def _emit(self, *parts: bytes) -> None:
+    def _emit(self, *parts: bytes | memoryview) -> None:
         member = parts[0] if len(parts) == 1 else b"".join(parts)
         self._digest.update(member)
         self._size += len(member)
         self._sink.write(member)
 
 
-def stored(content: bytes) -> bytes:
-    """A deflate stream of stored blocks."""
-    out = bytearray()
+@cache
+def _aside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4, thread_name_prefix="hash")
+
+
+def stored(content: bytes) -> Iterator[bytes | memoryview]:
+    """A deflate stream of stored blocks, in parts."""
+    view = memoryview(content)
     for start in range(0, len(content), _STORED):
-        block = content[start : start + _STORED]
-        out += struct.pack("<BHH", start + _STORED >= len(content), len(block), len(block) ^ 0xFFFF) + block
-    return bytes(out)
+        block = view[start : start + _STORED]
+        yield struct.pack("<BHH", start + _STORED >= len(content), len(block), len(block) ^ 0xFFFF)
+        yield block
 
 
 def header(
