@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,8 +37,6 @@ def register(server: MlflowServer, name: str, files: Mapping[str, str], tags: Ma
 
 
 def model(requirements: str = GOOD, python: str = "") -> dict[str, str]:
-    import sys  # noqa: PLC0415
-
     python = python or f"{sys.version_info.major}.{sys.version_info.minor}.0"
     return {
         "mymodel/MLmodel": "flavors: {}\n",
