@@ -52,7 +52,8 @@ install_packages() { # every package that is missing, in one go
 
 start_docker() {
   have docker && have dockerd && root true || return
-  if root pgrep -x dockerd >/dev/null 2>&1; then say "dockerd runs, but does not answer"; return; fi
+  # A killed daemon whose parent does not reap it is still in the list, as a zombie.
+  if ps -C dockerd -o stat= 2>/dev/null | grep -qv '^Z'; then say "dockerd runs, but does not answer"; return; fi
   if [ -d /run/systemd/system ]; then
     root systemctl start docker || say "systemctl start docker failed"
     return
