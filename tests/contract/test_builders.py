@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from publisher.builders.base import Build
-from publisher.builders.bases import Bases
+from publisher.builders.bases import Bases, host_platform
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.domain import FileSet, ImageSpec, Lock, Platform, SourceFile, Wheel
 from publisher.errors import BuildError, TransferError
 from publisher.oci import layout as layouts
 from publisher.oci.credentials import Credentials
-from publisher.oci.images import Images
+from publisher.oci.images import Images, select
 from publisher.oci.layout import Layout
 from publisher.oci.registry import Registries
 from publisher.progress import Report, Silent
@@ -207,6 +208,26 @@ def test_nothing_is_made_twice(house: Callable[[str], House], spec: ImageSpec) -
     again = machine.build(replace(spec, labels=(("own", "other"),)))
     assert (again.downloaded, machine.ready) == (0, [])
     assert set(again.layout.blobs) - set(first.layout.blobs)
+
+
+def test_a_host_that_cannot_compile_leaves_no_trap(house: Callable[[str], House], spec: ImageSpec) -> None:
+    """Without a Python that runs here there is no bytecode, and nothing is remembered that others would take."""
+    machine = house("one")
+    layout = machine.builder.images.load(spec.base.name)
+    child = select(layout, host_platform())
+    assert child is not None
+    broken = machine.folder / "cache" / "rootfs" / child.digest.partition(":")[2]
+    broken.mkdir(parents=True)
+    (broken / ".complete").write_text("{}")
+    without = machine.build(spec)
+    assert without.remember == ()
+    assert not [
+        name
+        for name in tree(without.layout, AMD64)
+        if f"{spec.base.python_minor}/site-packages" in name and name.endswith(".pyc")
+    ]
+    shutil.rmtree(broken)
+    assert machine.build(spec).layout.top == house("two").build(spec).layout.top
 
 
 def test_a_lost_layer_is_made_again(house: Callable[[str], House], spec: ImageSpec) -> None:

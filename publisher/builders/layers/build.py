@@ -14,7 +14,7 @@ from publisher.builders.layers import files, plan, skeleton
 from publisher.builders.layers.bytecode import Interpreter
 from publisher.builders.layers.cache import Cache
 from publisher.builders.layers.compose import Content, compose
-from publisher.builders.layers.environment import Maker, Titled
+from publisher.builders.layers.environment import BYTECODE, Maker, Titled
 from publisher.builders.layers.worker import Workers
 from publisher.domain import MACHINES, ImageSpec, Platform
 from publisher.errors import BuildError
@@ -57,8 +57,11 @@ class LayerBuilder:
         }
         layout = compose(spec, self.images.load(spec.base.name), content, blobs)
         seconds = {**maker.seconds, "files": time.monotonic() - begin}
+        # An environment that lacks its bytecode because of this host is not what others should find.
         remember = tuple(
-            self._remember(spec, platform, environments[platform]) for platform in spec.platforms
+            self._remember(spec, platform, titled)
+            for platform, titled in environments.items()
+            if not spec.bytecode or any(title.startswith(BYTECODE) for title, _ in titled)
         )
         for kept in remember:
             self.cache.keep(kept)
