@@ -20,7 +20,7 @@ PORT = 8080
 LABEL = "io.github.model-publisher"
 
 
-def served(fetched: Fetched, tags: VersionTags) -> bool:
+def served(tags: VersionTags) -> bool:
     """True when the image serves the model itself; a client of the model's own runs otherwise."""
     return tags.execute_path is None
 
@@ -34,7 +34,7 @@ def describe(
 ) -> ImageSpec:
     """The image of `version` for `target`. Raises ArtifactError where its tags name no program."""
     tags = VersionTags.read(version)
-    serves = served(fetched, tags)
+    serves = served(tags)
     filesets = [_files("model", fetched.model, MODEL)]
     if fetched.client:
         filesets.append(_files("client", fetched.client, CLIENT))

@@ -108,9 +108,7 @@ class _Work:
                 self.version, self.folder / "files", self.stages.progress, report.subject
             )
         with self.clock.stage("lock"):
-            environment = environments.read(
-                fetched.model, serve=served(fetched, VersionTags.read(self.version))
-            )
+            environment = environments.read(fetched.model, serve=served(VersionTags.read(self.version)))
             spec = self._spec(fetched, environment, self._base(environment, memory))
         builder = choose(spec, self.target, self.stages.builders)
         if dry_run:

@@ -21,6 +21,7 @@ from publisher.domain import Target
 from publisher.errors import SettingsError
 from publisher.settings_keys import Keys, TargetKeys
 
+TARGET_TAG = "EXTERNAL_TARGET_"  # the documents' tags begin so
 _SECRET = re.compile(r"token|passw|secret|credential|username|api_?key", re.IGNORECASE)
 
 
@@ -45,7 +46,7 @@ class Settings:
 
 def default_tag(name: str) -> str:
     """The tag that selects the target `name` where its table names no other."""
-    return f"EXTERNAL_TARGET_{sources.normal(name)}"
+    return TARGET_TAG + sources.normal(name)
 
 
 def load(

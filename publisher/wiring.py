@@ -27,10 +27,8 @@ from publisher.oci.registry import Registries
 from publisher.paths import is_relative
 from publisher.pipeline import Stages, publish
 from publisher.progress import Progress
-from publisher.settings import Settings
+from publisher.settings import TARGET_TAG, Settings
 from publisher.sources.mlflow import MlflowSource
-
-TARGET_TAG = "EXTERNAL_TARGET_"
 
 
 @dataclass(frozen=True, slots=True)

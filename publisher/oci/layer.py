@@ -63,9 +63,6 @@ class LayerWriter:
     def symlink(self, path: str, target: str) -> None:
         self._tar(header(path, 0, 0o777, tarfile.SYMTYPE, target))
 
-    def hardlink(self, path: str, target: str) -> None:
-        self._tar(header(path, 0, 0o644, tarfile.LNKTYPE, target))
-
     def file(self, path: str, content: bytes, mode: int = 0o644) -> None:
         self._tar(header(path, len(content), mode))
         self._tar(content)

@@ -155,11 +155,7 @@ class Compilation:
         """The bytecode of a platform's pure (True) and native packages, sorted by path."""
         starts = seeds(modules, roots)
         self._compile(modules, starts)
-        edges = {
-            name: self._edges[source]
-            for name, (_, source, _) in modules.sources.items()
-            if source in self._edges
-        }
+        edges = self._known(modules)
         tag = f"cpython-{self.python.replace('.', '')}"
         found: dict[bool, list[Piece]] = {True: [], False: []}
         for name in _reach(starts, edges, modules):
@@ -171,26 +167,26 @@ class Compilation:
                 found[self.archives[number][0].pure].append((path, *place))
         return {pure: tuple(sorted(pieces)) for pure, pieces in found.items()}
 
+    def _known(self, modules: Modules) -> dict[str, list[str]]:
+        """What each module that was compiled so far leads to, by its name on this platform."""
+        sources = {name: source for name, (_, source, _) in modules.sources.items()}
+        return {name: self._edges[source] for name, source in sources.items() if source in self._edges}
+
     def _compile(self, modules: Modules, starts: Sequence[str]) -> None:
         out = self.folder / f"bytecode-{self._runs}"
         self._runs += 1
-        known = {
-            name: self._edges[source]
-            for name, (_, source, _) in modules.sources.items()
-            if source in self._edges
-        }
         job = {
             "archives": [str(path) for _, path in self.archives],
             "native": [not wheel.pure for wheel, _ in self.archives],
             "modules": {
                 name: [number, *where, source[2]] for name, (number, source, where) in modules.sources.items()
             },
-            "known": known,
+            "known": self._known(modules),
             "seeds": starts,
             "out": str(out),
             "workers": self.workers,
         }
-        code = re.sub(r'^""".*?"""', "", Path(compiler.__file__).read_text(), count=1, flags=re.DOTALL)
+        code = Path(compiler.__file__).read_text()
         for name, (place, edges) in json.loads(self.interpreter.run(code, job, self.folder)).items():
             source = modules.sources[name][1]
             self._places[source] = (f"{out}.{place[0]}", place[1], place[2]) if place else None

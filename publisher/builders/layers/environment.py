@@ -58,7 +58,8 @@ class Maker:
             open_groups = [group for key, group in wanted.items() if key not in layers]
             wheels = {wheel.sha256: wheel for group in open_groups for wheel in group.wheels}
         begin = time.monotonic()
-        with _Pool(download.PARALLEL) as downloads, _Pool(self.workers.number) as converts, _Pool(1) as aside:
+        # `aside` ends last: it waits for downloads, which a failure cancels as their pool ends.
+        with _Pool(1) as aside, _Pool(download.PARALLEL) as downloads, _Pool(self.workers.number) as converts:
             leading = next(iter(locks.values())).wheels
             arrivals = self._download(
                 downloads, list(wheels.values()), leading, survey=interpreter is not None

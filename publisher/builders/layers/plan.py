@@ -16,7 +16,7 @@ _MOST = 80  # layers for wheels: images may have about 127 in all
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Wheels that become one layer. `pure`: the same layer on every architecture."""
+    """Wheels that become one layer; `title` says which, for people."""
 
     title: str
     wheels: tuple[Wheel, ...]

@@ -15,11 +15,6 @@ unset PYTHONHOME
 """
 
 
-def skeleton(base: BaseImage, workdir: str) -> bytes:
-    """What decides the layer's bytes, for its key."""
-    return f"{base.python} {base.executable} {workdir}".encode()
-
-
 def write(writer: LayerWriter, base: BaseImage, workdir: str) -> None:
     """pyvenv.cfg and the links of PEP 405, and the image's working directory."""
     minor = base.python_minor

@@ -129,7 +129,6 @@ class Workers:
         return Layer(answer["digest"], answer["size"], answer["diff_id"])
 
     def _start(self) -> subprocess.Popen[str]:
-        code = "from publisher.builders.layers.worker import main; main()"
         # glibc gives large blocks back to the kernel at once, which then zeroes them anew for each file.
         environment = {
             "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
@@ -137,7 +136,7 @@ class Workers:
             **os.environ,
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-m", "publisher.builders.layers.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
