@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from publisher import __version__, commands
-from publisher.cli import main
+from publisher import __version__
+from publisher.cli import download, main, status
+from publisher.cli import poll as poll_command
+from publisher.cli import publish as publish_command
 from publisher.domain import ModelVersion, Outcome
 from publisher.errors import AuthenticationError, BuildError, ResolutionError, SettingsError
 from publisher.exits import guarded
@@ -58,12 +60,12 @@ def outcome(state: Any, code: int = 0, target: str = "DEMO") -> Outcome:
 
 
 def poll(*outcomes: Outcome, as_json: bool = False) -> int:
-    return commands.run_poll(nullcontext(App(list(outcomes))), json=as_json)  # type: ignore[arg-type]
+    return poll_command.run(nullcontext(App(list(outcomes))), json=as_json)  # type: ignore[arg-type]
 
 
 def publish(*outcomes: Outcome) -> int:
     session: Any = nullcontext(App(list(outcomes)))
-    return commands.run_publish(session, "pltr_model", "3", None, dry_run=False, force=False, json=False)
+    return publish_command.run(session, "pltr_model", "3", None, dry_run=False, force=False, json=False)
 
 
 def run(
@@ -112,9 +114,9 @@ def test_json_is_the_only_thing_on_stdout(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert [each["exit_code"] for each in json.loads(out)["outcomes"]] == [9]
     session: Any = nullcontext(App())
-    assert commands.run_status(session, None, None, json=True) == 0
+    assert status.run(session, None, None, json=True) == 0
     assert json.loads(capsys.readouterr().out) == {"versions": []}
-    assert commands.run_download(session, Path("/d"), None, None, json=True) == 0
+    assert download.run(session, Path("/d"), None, None, json=True) == 0
     assert json.loads(capsys.readouterr().out) == {
         "downloads": [{"model": "pltr_model", "version": "3", "folder": "/d/pltr_model/v3"}]
     }
@@ -124,9 +126,9 @@ def test_arguments_arrive_at_the_app(capsys: pytest.CaptureFixture[str]) -> None
     """Names, versions, targets and switches are passed on as they were given."""
     app = App([outcome("planned")])
     session: Any = nullcontext(app)
-    commands.run_publish(session, "m", "7", ["DEMO"], dry_run=True, force=True, json=False)
-    commands.run_status(session, "m", "7", json=False)
-    commands.run_download(session, Path("/d"), "m", "7", json=False)
+    publish_command.run(session, "m", "7", ["DEMO"], dry_run=True, force=True, json=False)
+    status.run(session, "m", "7", json=False)
+    download.run(session, Path("/d"), "m", "7", json=False)
     assert app.asked == [("m", "7", ["DEMO"], True, True), ("m", "7"), (Path("/d"), "m", "7")]
     assert "pltr_model v3: /d/pltr_model/v3" in capsys.readouterr().out
 
@@ -315,9 +317,9 @@ def test_a_reader_that_goes_away_is_no_error(unbuffered: str) -> None:
 def test_names_print_where_the_locale_knows_no_such_letter() -> None:
     """An arrow on an ASCII stdout is spelled out; it ends no run."""
     code = (
-        "import sys; from publisher import cli, terminal, exits\n"
-        "cli._run = lambda arguments: print(terminal.plain('m → D')) or 0\n"
-        "sys.exit(cli.main([]))"
+        "import sys; from publisher import terminal; from publisher.cli import program\n"
+        "program._run = lambda arguments: print(terminal.plain('m → D')) or 0\n"
+        "sys.exit(program.main([]))"
     )
     done = run(program=(sys.executable, "-c", code), PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
     assert (done.returncode, done.stdout) == (0, "m \\u2192 D\n")

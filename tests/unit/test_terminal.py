@@ -16,9 +16,13 @@ from typing import TextIO
 
 import pytest
 
+from publisher.cli.download import download_json, print_downloads
+from publisher.cli.outcomes import outcome_json, print_outcomes
+from publisher.cli.status import print_status, status_json
+from publisher.display import TerminalProgress
 from publisher.domain import Decision, ModelVersion, Outcome, Status
-from publisher.json_output import download_json, outcome_json, status_json, to_json
-from publisher.terminal import TerminalProgress, amount, plain, print_downloads, print_outcomes, print_status
+from publisher.json_output import to_json
+from publisher.terminal import amount, plain
 
 THEN = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64

@@ -1,0 +1,36 @@
+"""Arguments and options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from publisher.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="Its version")]
+AnyName = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="Registered model [default: all that are tagged]")
+]
+AnyVersion = Annotated[
+    str | None, typer.Argument(metavar="VERSION", help="Its version [default: all that are tagged]")
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its tags]"
+    ),
+]
+
+
+def check_targets(names: Sequence[str] | None, settings: Settings) -> None:
+    """Raises typer.BadParameter where `names` has one that the settings do not."""
+    known = [each.name for each in settings.targets]
+    for name in names or ():
+        if name not in known:
+            message = f"{name} is none of the targets: {', '.join(known)}"
+            raise typer.BadParameter(message, param_hint="--target")

@@ -1,0 +1,119 @@
+"""One program of all commands: the global options, and the console entry."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from publisher import __version__, exits
+from publisher.cli import base_image, download, poll, publish, session, status
+
+# Typer has its own copy of click from 0.16 on: this is the UsageError of whichever it uses.
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="publisher",
+    help="Registered MLflow models become container images for every architecture, in any registry.",
+    epilog="Settings come from flags, the environment and ./publisher.toml: see docs/settings.md. "
+    "What each exit code means: docs/exit-codes.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"publisher {__version__}")
+        raise typer.Exit
+
+
+def _examples(*lines: str) -> str:
+    # \b keeps the line breaks of a paragraph in help texts.
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Settings file [default: ./publisher.toml]", envvar="PUBLISHER_CONFIG"
+        ),
+    ] = None,
+    mlflow_tracking_uri: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address of the MLflow server")
+    ] = None,
+    cache_folder: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for wheels and layers")
+    ] = None,
+    work_folder: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for a run's own files")
+    ] = None,
+    jobs: Annotated[str | None, typer.Option(metavar="N", help="Transfers at once")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
+    ] = False,
+) -> None:
+    flags: dict[str, object] = {
+        "mlflow_tracking_uri": mlflow_tracking_uri,
+        "cache_folder": cache_folder,
+        "work_folder": work_folder,
+        "jobs": jobs,
+    }
+    ctx.obj = session.Options(config, quiet, flags)
+
+
+# The order of the help.
+_COMMANDS: dict[str, ModuleType] = {
+    "poll": poll,
+    "publish": publish,
+    "status": status,
+    "download": download,
+    "base-image": base_image,
+}
+for _name, _module in _COMMANDS.items():
+    app.command(_name, epilog=_examples(*_module.EXAMPLES))(_module.command)
+app.command("publish-models", hidden=True)(publish.as_environment_says)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console entry: returns the exit code. `arguments` default to the command line's."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an arrow must not end a run where the locale is C
+            stream.reconfigure(errors="backslashreplace")
+    # Told to add it, people write it last: it is taken at any place before a "--".
+    head = given[: given.index("--")] if "--" in given else given
+    debug = "--debug" in head
+    if debug:  # what a publication caught, with its traceback
+        logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+        logging.getLogger("publisher").setLevel(logging.DEBUG)
+    return exits.guarded(
+        lambda: _run([*(a for a in head if a != "--debug"), *given[len(head) :]]), debug=debug
+    )
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        # Not command.main(): it makes exit code 1 of Ctrl-C, and of a broken pipe.
+        with command.make_context("publisher", arguments) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as done:
+        return done.exit_code
+    except _UsageError as error:
+        error.show()
+        return int(error.exit_code)
+    return 0

@@ -1,0 +1,52 @@
+"""What a command begins with: the global options, the settings, a connection, progress on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from publisher.display import TerminalProgress
+from publisher.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from publisher.settings import Settings
+    from publisher.wiring import App
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The global options. `flags` are settings, by their key."""
+
+    config: Path | None = None
+    quiet: bool = False
+    flags: dict[str, object] = field(default_factory=dict)
+
+
+def load(given: Options, *, need_target: bool = True) -> Settings:
+    from publisher import settings
+
+    return settings.load(given.flags, os.environ, given.config, need_target=need_target)
+
+
+@contextmanager
+def connected(given: Options, settings: Settings, *, json: bool) -> Iterator[App]:
+    # Settings come first: MLflow and the stages take seconds to import, which wrong settings need not cost.
+    from publisher import wiring
+
+    with ExitStack() as stack:
+        listener = stack.enter_context(progress(given, json=json))
+        yield stack.enter_context(wiring.connect(settings, os.environ, listener))
+
+
+@contextmanager
+def progress(given: Options, *, json: bool) -> Iterator[Progress]:
+    if given.quiet or (json and not sys.stderr.isatty()):
+        yield Silent()
+        return
+    with TerminalProgress(sys.stderr) as listener:
+        yield listener

@@ -1,0 +1,131 @@
+"""Progress on stderr: live bars on a terminal, and lines wherever the stream is none, so that a pod's log has no
+control sequences."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from publisher.terminal import amount, plain
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+_ROWS = 12  # a live display must stay lower than its terminal
+_EVERY = 10.0  # seconds between two lines about the same stage's bytes in a log
+
+
+class TerminalProgress:
+    """Listens to the pipeline: live bars on a terminal, else a line per stage. See progress.Progress."""
+
+    def __init__(
+        self, stream: TextIO, *, live: bool | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`live`: whether to draw; None asks the stream whether it is a terminal."""
+        self._stream = stream
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._stages: dict[str, str] = {}
+        self._bytes: dict[str, dict[str, list[int]]] = {}  # subject -> task -> [done, total]
+        self._told: dict[str, float] = {}
+        self._rows: dict[str, TaskID] = {}  # the most recently used last
+        self._bars = _bars(stream) if (stream.isatty() if live is None else live) else None
+
+    def __enter__(self) -> TerminalProgress:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def stage(self, subject: str, stage: str) -> None:
+        with self._lock:
+            if self._stages.get(subject) == stage:
+                return
+            self._stages[subject] = stage
+            self._bytes[subject] = {}
+            self._told[subject] = self._clock()
+            if self._bars:
+                self._draw(subject)
+            else:
+                self._line(f"{subject}: {stage}")
+
+    def expect(self, subject: str, task: str, total: int) -> None:
+        with self._lock:
+            self._bytes.setdefault(subject, {}).setdefault(task, [0, 0])[1] = total
+            self._draw(subject)
+
+    def advance(self, subject: str, task: str, amount: int) -> None:
+        with self._lock:
+            self._bytes.setdefault(subject, {}).setdefault(task, [0, 0])[0] += amount
+            self._draw(subject)
+            now = self._clock()
+            if not self._bars and now - self._told.setdefault(subject, now) >= _EVERY:
+                self._told[subject] = now
+                self._line(f"{subject}: {self._stages.get(subject, '')} {self._moved(subject)}")
+
+    def note(self, subject: str, text: str) -> None:
+        with self._lock:
+            self._line(f"{subject}: {text}" if subject else text)
+
+    def _moved(self, subject: str) -> str:
+        done, total = self._sums(subject)
+        return f"{amount(done)} of {amount(total)}" if total else ""
+
+    def _sums(self, subject: str) -> tuple[int, int]:
+        tasks = self._bytes.get(subject, {}).values()
+        return sum(done for done, _ in tasks), sum(max(pair) for pair in tasks)
+
+    def _draw(self, subject: str) -> None:
+        if not self._bars:
+            return
+        done, total = self._sums(subject)
+        row = self._rows.pop(subject, None)
+        if row is None:
+            if len(self._rows) == _ROWS:  # the one that has been silent for longest makes room
+                self._bars.remove_task(self._rows.pop(next(iter(self._rows))))
+            row = self._bars.add_task(plain(subject), total=None, stage="", moved="")
+        self._rows[subject] = row
+        self._bars.update(
+            row,
+            total=total or None,
+            completed=done,
+            stage=plain(self._stages.get(subject, "")),
+            moved=self._moved(subject),
+        )
+
+    def _line(self, text: str) -> None:
+        if self._bars:
+            from rich.text import Text  # noqa: PLC0415 - for terminals only
+
+            self._bars.console.print(Text(plain(text)))
+            return
+        try:
+            self._stream.write(f"{plain(text)}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader of stderr is gone; the work goes on
+            pass
+
+
+def _bars(stream: TextIO) -> RichProgress:
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[stage]}", markup=False, style="cyan"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[moved]}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False),
+        transient=True,
+    )
