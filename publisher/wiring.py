@@ -20,6 +20,7 @@ from publisher.destinations import Destination, LayoutDestination, RegistryDesti
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.lock import Resolver
 from publisher.errors import ArtifactError, SettingsError
+from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials
 from publisher.oci.images import Images
 from publisher.oci.reference import Reference
@@ -160,7 +161,7 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
     hosts = {target.name: _host(target) for target in settings.targets}
     credentials = Credentials.load(environ, [host for host in hosts.values() if host])
     insecure = {host for target in settings.targets if target.insecure and (host := hosts[target.name])}
-    registries = Registries(credentials, insecure)
+    registries = Registries(credentials, {host: Access(insecure=True) for host in insecure})
     images = Images(registries)
     cache = Cache(settings.cache_folder)
     bases = Bases(images, settings.cache_folder, cache.keep)

@@ -16,6 +16,7 @@ from publisher.baseimage.stdlib import compiled, modules, runnable
 from publisher.baseimage.tree import Tree
 from publisher.domain import Platform
 from publisher.errors import EngineError, SettingsError
+from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials
 from publisher.oci.layer import write_layer
 from publisher.oci.layout import Layout, write
@@ -122,9 +123,8 @@ def _push(
     made: Layout, place: Destination, environ: Mapping[str, str], progress: Progress, insecure: bool
 ) -> None:
     repository = place.repository
-    registries = Registries(
-        Credentials.load(environ, [repository.host]), {repository.host} if insecure else frozenset()
-    )
+    credentials = Credentials.load(environ, [repository.host])
+    registries = Registries(credentials, {repository.host: Access(insecure=insecure)})
     push(
         made,
         repository,

@@ -37,6 +37,15 @@ def push(name: str) -> tuple[str, ...]:
     return (f"repository:{name}:pull,push",)
 
 
+def delete(name: str) -> tuple[str, ...]:
+    return (f"repository:{name}:pull,delete",)
+
+
+def cancel(name: str) -> tuple[str, ...]:
+    # To cancel an upload is a DELETE, for which distribution wants this action; others want that of a push.
+    return (f"repository:{name}:pull,push,delete",)
+
+
 def checked(digest: str) -> str:
     """`digest`, which may come from a stranger's manifest and becomes part of a path."""
     if not is_digest(digest):

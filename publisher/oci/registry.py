@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
 import requests
-import urllib3
 
-from publisher.errors import RegistryError, RegistryUnavailableError, TransferError
+from publisher.errors import AuthenticationError, RegistryError, RegistryUnavailableError
 from publisher.oci import endpoints
-from publisher.oci.answers import discard, unreachable
+from publisher.oci.access import PLAIN, Access
+from publisher.oci.answers import discard
 from publisher.oci.authorization import Scopes
 from publisher.oci.connections import BLOCK
 from publisher.oci.credentials import Credentials
 from publisher.oci.downloads import BlobStream
-from publisher.oci.layout import INDEX_TYPES, MANIFEST_TYPES, Descriptor, digest_of
+from publisher.oci.layout import Descriptor, digest_of
+from publisher.oci.manifests import KINDS, read_manifest
 from publisher.oci.reference import Repository, is_digest
-from publisher.oci.retries import AgainError, Retries
-from publisher.oci.transport import REALMS, Transport
+from publisher.oci.retries import AgainError
+from publisher.oci.transport import Transport
 from publisher.oci.uploads import Upload
 
-_MANIFEST_LIMIT = 8 << 20  # bytes; registries refuse more than 4 MiB
-_KINDS = (*INDEX_TYPES, *MANIFEST_TYPES)
-_ACCEPT = {"Accept": ", ".join(_KINDS)}
+_ACCEPT = {"Accept": ", ".join(KINDS)}
+_VERBS = {"GET": "reading", "HEAD": "reading", "DELETE": "deleting in"}
 # Registries that are not strongly consistent do not know for a moment what they were just sent.
 _UNKNOWN = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
@@ -36,30 +35,11 @@ class Registry:
     """One registry. Safe for several threads. A method takes the repository's name first.
 
     All raise RegistryUnavailableError (retries are used up), AuthenticationError, RegistryError.
-    `insecure`: plain HTTP, which loopback hosts get anyway. `timeout` in seconds.
     """
 
-    def __init__(
-        self,
-        host: str,
-        credentials: Credentials,
-        *,
-        insecure: bool = False,
-        timeout: float = 60.0,
-        retries: Retries = Retries(),  # noqa: B008 - frozen
-        realms: Mapping[str, frozenset[str]] = REALMS,
-        certificates: str | None = None,
-    ) -> None:
+    def __init__(self, host: str, credentials: Credentials, access: Access = PLAIN) -> None:
         self.host = host
-        self._transport = Transport(
-            host,
-            credentials,
-            insecure=insecure,
-            timeout=timeout,
-            retries=retries,
-            realms=realms,
-            certificates=certificates,
-        )
+        self._transport = Transport(host, credentials, access)
 
     def head_blob(self, name: str, digest: str) -> int | None:
         """Its size in bytes (0 where the registry does not tell), None where it is absent."""
@@ -92,10 +72,8 @@ class Registry:
         except RegistryError:
             return False  # the upload that follows tells what is wrong, if it is not the mount alone
         discard(response)
-        if response.status_code == 202 and "Location" in response.headers:
-            with suppress(RegistryError, AgainError):  # a kindness: registries purge old sessions themselves
-                session = self._transport.origin.locate(response.url, response.headers["Location"])
-                discard(self._once("DELETE", session, name, endpoints.push(name), ok=(204, 404)))
+        if response.status_code == 202:
+            self._cancel(response, name)
         return response.status_code == 201
 
     def push_blob(
@@ -153,19 +131,7 @@ class Registry:
             if response.status_code == 404:
                 discard(response)
                 return None
-            try:
-                content: bytes = response.raw.read(_MANIFEST_LIMIT + 1)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise unreachable(self.host, error) from None
-            discard(response)
-            place = f"{self.host}/{name} {reference}"
-            if len(content) > _MANIFEST_LIMIT:
-                raise RegistryError(f"the manifest {place} is larger than {_MANIFEST_LIMIT >> 20} MiB")
-            expected = response.headers.get("Docker-Content-Digest", "")
-            expected = reference if is_digest(reference) else expected
-            if is_digest(expected) and digest_of(content) != expected:
-                raise AgainError(TransferError(f"the manifest {place} is not what its digest says"))
-            return Descriptor.of(_kind(response, content, place), content), content
+            return read_manifest(response, self.host, name, reference)
 
         return self._transport.patiently(attempt)
 
@@ -197,8 +163,47 @@ class Registry:
                 hint="It rewrites manifests; use a registry that keeps them as they are",
             )
 
+    def delete_manifest(self, name: str, reference: str) -> bool:
+        """Remove a tag, or by a digest the manifest with all its tags; False where it was absent.
+
+        Raises RegistryError with status 405 where the registry does not delete such a thing.
+        """
+        url = endpoints.manifest(name, reference)
+        try:
+            response = self._ask("DELETE", url, name, endpoints.delete(name), ok=(200, 202, 204, 404))
+        except AuthenticationError:
+            raise
+        except RegistryError as error:
+            codes, by_tag = set(error.detail.split()), not is_digest(reference)
+            # distribution before 3.0 takes the tag for a digest that is not one.
+            if error.status == 405 or "UNSUPPORTED" in codes or (by_tag and "DIGEST_INVALID" in codes):
+                what = "tags" if by_tag else "manifests"
+                raise RegistryError(
+                    f"the registry {self.host} does not delete {what}: {name} {reference} stays",
+                    hint="Delete it in the registry's own way, or let its operator allow deletion",
+                    detail=error.detail,
+                    status=405,
+                ) from None
+            raise
+        discard(response)
+        return response.status_code != 404
+
+    def try_push(self, name: str) -> None:
+        """Whether we may push to `name`, by an upload that is begun and cancelled: raises where we may not."""
+        response = self._ask("POST", endpoints.uploads(name), name, endpoints.push(name), ok=(202,))
+        discard(response)
+        self._cancel(response, name)
+
+    def _cancel(self, started: requests.Response, name: str) -> None:
+        """End the upload that `started` opened. A kindness: registries purge old ones themselves."""
+        if "Location" not in started.headers:
+            return
+        with suppress(RegistryError, AgainError):
+            session = self._transport.origin.locate(started.url, started.headers["Location"])
+            discard(self._once("DELETE", session, name, endpoints.cancel(name), ok=(204, 404)))
+
     def _once(self, method: str, url: str, name: str, scopes: Scopes, **more: Any) -> requests.Response:
-        verb = "reading" if method in ("GET", "HEAD") else "pushing to"
+        verb = _VERBS.get(method, "pushing to")
         return self._transport.request(method, url, what=f"{verb} {name}", scopes=scopes, **more)
 
     def _ask(self, method: str, url: str, name: str, scopes: Scopes, **more: Any) -> requests.Response:
@@ -208,40 +213,25 @@ class Registry:
 class Registries:
     """The registries of one run, by host: one client each, with its connections and tokens.
 
-    `insecure_hosts` are spoken to in plain HTTP. `options` go to each `Registry`.
+    `access`: how each host is reached; `default` is for the others.
     """
 
     def __init__(
-        self, credentials: Credentials, insecure_hosts: Collection[str] = frozenset(), **options: Any
+        self, credentials: Credentials, access: Mapping[str, Access] | None = None, default: Access = PLAIN
     ) -> None:
         self._credentials = credentials
-        self._insecure = frozenset(insecure_hosts)
-        self._options = options
+        self._access = dict(access or {})
+        self._default = default
         self._made: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
     def at(self, host: str) -> Registry:
         with self._lock:
             if host not in self._made:
-                self._made[host] = Registry(
-                    host, self._credentials, insecure=host in self._insecure, **self._options
-                )
+                access = self._access.get(host, self._default)
+                self._made[host] = Registry(host, self._credentials, access)
             return self._made[host]
 
     def open_blob(self, repository: Repository, digest: str) -> BinaryIO:
         """As `Registry.open_blob`: the opener of a `RemoteBlob`."""
         return self.at(repository.host).open_blob(repository.name, digest)
-
-
-def _kind(response: requests.Response, content: bytes, place: str) -> str:
-    """The media type of a manifest: as it was sent, or where that says nothing, as the manifest says."""
-    sent = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    try:
-        kind = sent if sent in _KINDS else json.loads(content).get("mediaType")
-    except (ValueError, AttributeError):
-        kind = None
-    if kind not in _KINDS:
-        raise RegistryError(
-            f"{place} is not a manifest that is known here, but {kind or sent or 'something else'}"
-        )
-    return str(kind)

@@ -8,20 +8,20 @@ from typing import Protocol, TypeVar
 import requests
 
 from publisher.errors import RegistryError
+from publisher.oci.access import Access
 from publisher.oci.answers import discard, refusal, unreachable
 from publisher.oci.authorization import Authorization, Scopes
 from publisher.oci.connections import exchange, session
 from publisher.oci.credentials import Credentials
 from publisher.oci.hosts import Origin
 from publisher.oci.reference import api_host
-from publisher.oci.retries import Retries
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
 # Docker Hub keeps its token service under another name than its registry.
-REALMS: Mapping[str, frozenset[str]] = {"docker.io": frozenset({"auth.docker.io"})}
+_REALMS: Mapping[str, frozenset[str]] = {"docker.io": frozenset({"auth.docker.io"})}
 
 
 class Body(Protocol):
@@ -35,26 +35,19 @@ class Body(Protocol):
 
 
 class Transport:
-    """Safe for several threads. `timeout`: seconds without a byte from the registry."""
+    """Safe for several threads."""
 
-    def __init__(
-        self,
-        host: str,
-        credentials: Credentials,
-        *,
-        insecure: bool = False,
-        timeout: float = 60.0,
-        retries: Retries = Retries(),  # noqa: B008 - frozen
-        realms: Mapping[str, frozenset[str]] = REALMS,
-        certificates: str | None = None,
-    ) -> None:
+    def __init__(self, host: str, credentials: Credentials, access: Access) -> None:
         self.host = host
-        self.origin = Origin(host, api_host(host), insecure=insecure)
-        self._timeout = timeout
-        self._retries = retries
-        self._session = session(certificates)
+        self.origin = Origin(host, api_host(host), insecure=access.insecure)
+        self._timeout = access.timeout
+        self._retries = access.retries
+        self._session = session(access.certificates)
         self._authorization = Authorization(
-            self.origin, credentials.for_host(host), self._session, realms.get(host, frozenset())
+            self.origin,
+            credentials.for_host(host),
+            self._session,
+            access.realms | _REALMS.get(host, frozenset()),
         )
         self._answered = False
 

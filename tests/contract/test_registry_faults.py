@@ -9,6 +9,7 @@ import time
 import pytest
 
 from publisher.errors import AuthenticationError, RegistryError, RegistryUnavailableError, TransferError
+from publisher.oci.access import Access
 from publisher.oci.credentials import BasicAuth, Credentials
 from publisher.oci.layout import digest_of
 from publisher.oci.registry import Registry
@@ -17,13 +18,13 @@ from tests.contract.fronts import Front, Handler, blob_upload, front, once
 from tests.engines import free_port
 from tests.engines.registry import RealRegistry, TokenService
 
-QUICK = Retries(tries=4, first_wait=0.05, longest_wait=0.2)
+QUICK = Access(retries=Retries(tries=4, first_wait=0.05, longest_wait=0.2))
 CONTENT = os.urandom(3 << 20)
 DIGEST = digest_of(CONTENT)
 
 
 def client(at: Front | RealRegistry, auth: BasicAuth | None = None) -> Registry:
-    return Registry(at.host, Credentials({at.host: auth} if auth else {}), retries=QUICK)
+    return Registry(at.host, Credentials({at.host: auth} if auth else {}), QUICK)
 
 
 def upload(to: Registry, repository: str) -> int:
@@ -83,7 +84,7 @@ def test_down_for_good(repository: str) -> None:
     with front(lambda handler: handler.answer(503, content=body)) as before:
         with pytest.raises(RegistryUnavailableError, match="UNAVAILABLE: storage is away") as caught:
             upload(client(before), repository)
-        assert len(before.seen) == QUICK.tries
+        assert len(before.seen) == QUICK.retries.tries
     assert caught.value.status == 503
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from publisher.errors import AuthenticationError, RegistryError
+from publisher.oci.access import Access
 from publisher.oci.credentials import BasicAuth, Credentials
 from publisher.oci.layout import digest_of
 from publisher.oci.registry import Registry
@@ -18,12 +20,12 @@ from tests.engines.registry import RealRegistry
 AUTH = BasicAuth("ci", "canary-9313")
 CONTENT = b"a blob" * 1000
 DIGEST = digest_of(CONTENT)
-ONCE = Retries(tries=1)
+ONCE = Access(retries=Retries(tries=1))
 
 
 def hostile(at: Front, realms: frozenset[str] = frozenset()) -> Registry:
     """A client with credentials for `at`, which turned against us."""
-    return Registry(at.host, Credentials({at.host: AUTH}), retries=ONCE, realms={at.host: realms})
+    return Registry(at.host, Credentials({at.host: AUTH}), replace(ONCE, realms=realms))
 
 
 def basic(handler: Handler) -> bool:
@@ -149,7 +151,7 @@ def test_netrc(
     with front(elsewhere) as other:
         place = {"Location": f"http://{other.host}/blob"}
         with front(lambda handler: handler.answer(307, place)) as bad:
-            Registry(bad.host, Credentials(), retries=ONCE).open_blob(repository, DIGEST)
+            Registry(bad.host, Credentials(), ONCE).open_blob(repository, DIGEST)
             assert bad.seen
             assert other.seen
             assert not canaries(bad) + canaries(other)

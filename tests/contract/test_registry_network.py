@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from publisher.errors import RegistryError, RegistryUnavailableError
+from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials
 from publisher.oci.push import push
 from publisher.oci.reference import Repository
@@ -42,7 +43,7 @@ def test_own_authority(
     bundle = str(tls_registry.folder / "tls.pem")
     if way != "certificates":
         monkeypatch.setenv(way, bundle)
-    known = Registries(Credentials(), **({"certificates": bundle} if way == "certificates" else {}))
+    known = Registries(Credentials(), default=Access(certificates=bundle if way == "certificates" else None))
     image = small_image(repository)
     push(image, Repository(tls_registry.host, repository), known)
     assert known.at(tls_registry.host).head_manifest(repository, image.top.digest) == image.top
@@ -54,7 +55,9 @@ def test_plain_http_by_mistake(repository: str, tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="speaks plain HTTP") as caught:
             Registry(plain.host, Credentials()).head_manifest(repository, "v1")
         assert "insecure" in caught.value.hint
-        assert Registries(Credentials(), {plain.host}).at(plain.host).head_manifest(repository, "v1") is None
+        assert (
+            Registry(plain.host, Credentials(), Access(insecure=True)).head_manifest(repository, "v1") is None
+        )
 
 
 def test_no_proxy_to_loopback(

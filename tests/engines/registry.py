@@ -48,12 +48,18 @@ class RealRegistry:
 
 @contextmanager
 def running(
-    folder: Path, *, auth: dict[str, Any] | None = None, name: str = "127.0.0.1", tls: bool = False
+    folder: Path,
+    *,
+    auth: dict[str, Any] | None = None,
+    name: str = "127.0.0.1",
+    tls: bool = False,
+    prefix: str = "",
+    deletes: bool = True,
 ) -> Iterator[RealRegistry]:
     """Start ``docker-registry serve`` with its storage in `folder`, wait for its answer, stop it at the end.
 
     `name` stands for an address of this machine. With `tls`, ``folder/tls.pem`` is its certificate for that
-    name, signed by itself.
+    name, signed by itself. `prefix`: the path, such as ``/hub/``, below which it serves.
     """
     program = require("docker-registry", "docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,8 +69,13 @@ def running(
     config = {
         "version": 0.1,
         "log": {"level": "info"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}, "delete": {"enabled": True}},
-        "http": {"addr": address, "secret": secrets.token_hex(16), **(_tls(folder, name) if tls else {})},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}, "delete": {"enabled": deletes}},
+        "http": {
+            "addr": address,
+            "secret": secrets.token_hex(16),
+            "prefix": prefix or "/",
+            **(_tls(folder, name) if tls else {}),
+        },
         **({"auth": auth} if auth else {}),
     }
     (folder / "config.yml").write_text(yaml.safe_dump(config))
@@ -74,7 +85,7 @@ def running(
             [program, "serve", str(folder / "config.yml")], stdout=sink, stderr=subprocess.STDOUT
         )
     try:
-        _wait(f"{'https' if tls else 'http'}://{host}/v2/", folder / "tls.pem", process, log)
+        _wait(f"{'https' if tls else 'http'}://{host}{prefix or '/'}v2/", folder / "tls.pem", process, log)
         yield RealRegistry(host, folder, log, process)
     finally:
         process.terminate()
@@ -141,7 +152,8 @@ def token_config(folder: Path, service: TokenService) -> dict[str, Any]:
 class TokenService:
     """A token service as distribution's documents describe it: Basic or a refresh token in, RS256 JWT out.
 
-    `issued` lists the scopes of each token; `seconds` is how long the next ones last.
+    `issued` lists the scopes of each token; `seconds` is how long the next ones last; `allowed` limits what
+    they allow.
     """
 
     name = "tests registry"
@@ -153,6 +165,7 @@ class TokenService:
         self.issued: list[tuple[str, ...]] = []
         self.seconds = 300
         self.lifetime_told = 300
+        self.allowed: set[str] | None = None
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         made = _signed_by_itself(self._key)
         self.certificate = made.public_bytes(serialization.Encoding.PEM)
@@ -194,7 +207,10 @@ class TokenService:
         access = []
         for scope in scopes:
             kind, name, actions = scope.split(":")
-            access.append({"type": kind, "name": name, "actions": actions.split(",")})
+            given = [
+                action for action in actions.split(",") if self.allowed is None or action in self.allowed
+            ]
+            access.append({"type": kind, "name": name, "actions": given})
         header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(self._der).decode()]}
         claims = {
             "iss": "tests",
