@@ -136,20 +136,9 @@ class _Work:
 
     def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
         """The base image of the version's own Python, or of the target's where it names one."""
-        target = self.target
-        python = target.python or environment.python_minor
-        if python is None and "{python}" in target.base:
-            raise BuildError(
-                "the model does not say which Python it needs",
-                hint=f"Set `python` on the target {target.name}, or log the model with MLflow's log_model().",
-            )
-        minor = ".".join(python.split(".")[:2]) if python else ""
-        base = self.stages.bases.resolve(target.base.replace("{python}", minor), target.platforms, memory)
-        if python and base.python_minor != minor:
-            raise BuildError(
-                f"the model needs Python {minor}, and the base image {base.name} has {base.python}",
-                hint=f"Put {{python}} into `base` of the target {target.name}, or set its `python`.",
-            )
+        name, minor = base_name(self.target, environment)
+        base = self.stages.bases.resolve(name, self.target.platforms, memory)
+        check_python(self.target, minor, base.name, base.python)
         return base
 
     def _spec(self, fetched: Fetched, environment: Environment, base: BaseImage) -> ImageSpec:
@@ -176,6 +165,30 @@ class _Work:
         return TagConflictError(
             f"{self.image} is there already with another digest ({standing[:19]}…, ours is {digest[:19]}…)",
             hint=f"`publisher publish {self.version.name} {self.version.version} --force` replaces it.",
+        )
+
+
+def base_name(target: Target, environment: Environment) -> tuple[str, str]:
+    """The base image for an environment, and the minor version of Python that it must have ("": any).
+
+    Raises BuildError where the target leaves it to the model, and the model does not say.
+    """
+    python = target.python or environment.python_minor
+    if python is None and "{python}" in target.base:
+        raise BuildError(
+            "the model does not say which Python it needs",
+            hint=f"Set `python` on the target {target.name}, or log the model with MLflow's log_model().",
+        )
+    minor = ".".join(python.split(".")[:2]) if python else ""
+    return target.base.replace("{python}", minor), minor
+
+
+def check_python(target: Target, minor: str, base: str, python: str) -> None:
+    """Raise BuildError where the image `base`, which has `python`, has another one than the `minor` needed."""
+    if minor and ".".join(python.split(".")[:2]) != minor:
+        raise BuildError(
+            f"the model needs Python {minor}, and the base image {base} has {python}",
+            hint=f"Put {{python}} into `base` of the target {target.name}, or set its `python`.",
         )
 
 

@@ -18,7 +18,7 @@ from publisher.domain import BaseImage, Platform
 from publisher.errors import BuildError
 from publisher.oci import rootfs
 from publisher.oci.images import Images, missing, select
-from publisher.oci.layout import Layout
+from publisher.oci.layout import Descriptor, Layout
 
 LABEL = "io.github.model-publisher.python"
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -44,37 +44,42 @@ class Bases:
 
     def resolve(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> BaseImage:
         """The base image `name`. Raises BuildError where it lacks a platform or a Python with glibc."""
+        layout = self._load(name, wanted)
+        if name not in self._known:
+            self._known[name] = self._describe(name, layout, wanted, memory)
+        return self._known[name]
+
+    def peek(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> tuple[str, str]:
+        """The digest of the base image and its Python, "" where only unpacking it tells; unpacks nothing.
+
+        Raises as `resolve` does.
+        """
+        layout = self._load(name, wanted)
+        key, child = _key(layout), _child(layout, wanted)
+        known = next((kept for place in memory if (kept := place.find(key))), None)
+        facts = known.document if known else _told(layout, child.digest)
+        return layout.top.digest, str(facts["python"])
+
+    def _load(self, name: str, wanted: Sequence[Platform]) -> Layout:
         layout = self.images.load(name)
         if lacking := missing(layout, wanted):
             raise BuildError(
                 f"the base image {name} is not there for {', '.join(map(str, lacking))}",
                 hint="Take a base image that is, or take the platform off the target.",
             )
-        if name not in self._known:
-            self._known[name] = self._describe(name, layout, wanted, memory)
-        return self._known[name]
+        return layout
 
     def _describe(
         self, name: str, layout: Layout, wanted: Sequence[Platform], memory: Sequence[Memory]
     ) -> BaseImage:
-        child = select(layout, host_platform()) or select(layout, wanted[0])
-        if child is None:
-            raise BuildError(f"the base image {name} has no manifest for {wanted[0]}")
-        config = layout.config(child.digest).get("config") or {}
-        variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
-        labels = config.get("Labels") or {}
-        facts: Mapping[str, Any] = {
-            "python": variables.get("PYTHON_VERSION", ""),
-            "executable": labels.get(f"{LABEL}.executable", ""),
-            "glibc": labels.get(f"{LABEL}.glibc", ""),
-        }
-        key = f"base-{layout.top.digest.partition(':')[2]}"
+        child, key = _child(layout, wanted), _key(layout)
+        facts = _told(layout, child.digest)
         known = next((kept for place in memory if (kept := place.find(key))), None)
         if known is None:
             # Nobody has built on it before, so this build will need its Python: it is unpacked meanwhile.
             self._unpacking[child.digest] = self._aside.submit(self._unpack, layout, child.digest)
             if not all(facts.values()):
-                facts = self._inspect(layout, child.digest, variables)
+                facts = self._inspect(layout, child.digest)
             known = Remembered(key, facts)
             self.found.append(known)
             self.keep(known)
@@ -87,7 +92,8 @@ class Bases:
         glibc = (int(match[1]), int(match[2]))
         return BaseImage(name, layout.top.digest, str(facts["python"]), str(facts["executable"]), glibc)
 
-    def _inspect(self, layout: Layout, manifest: str, variables: Mapping[str, str]) -> dict[str, str]:
+    def _inspect(self, layout: Layout, manifest: str) -> dict[str, str]:
+        variables = _variables(layout, manifest)
         folder = self.unpacked(layout, manifest)
         executable = rootfs.find_python(folder, variables.get("PATH", "").split(":"))
         if executable is None:
@@ -118,3 +124,30 @@ class Bases:
                 shutil.rmtree(folder, ignore_errors=True)
                 new.rename(folder)
         return folder
+
+
+def _child(layout: Layout, wanted: Sequence[Platform]) -> Descriptor:
+    """The manifest that stands for all: this host's, whose Python can be run here, else the first."""
+    child = select(layout, host_platform()) or select(layout, wanted[0])
+    if child is None:
+        raise BuildError(f"the base image has no manifest for {wanted[0]}")
+    return child
+
+
+def _key(layout: Layout) -> str:
+    return f"base-{layout.top.digest.partition(':')[2]}"
+
+
+def _variables(layout: Layout, manifest: str) -> dict[str, str]:
+    settings = layout.config(manifest).get("config") or {}
+    return dict(entry.partition("=")[::2] for entry in settings.get("Env") or [])
+
+
+def _told(layout: Layout, manifest: str) -> Mapping[str, Any]:
+    """What the image says of itself; "" for what it does not tell."""
+    labels = (layout.config(manifest).get("config") or {}).get("Labels") or {}
+    return {
+        "python": _variables(layout, manifest).get("PYTHON_VERSION", ""),
+        "executable": labels.get(f"{LABEL}.executable", ""),
+        "glibc": labels.get(f"{LABEL}.glibc", ""),
+    }

@@ -27,6 +27,27 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A folder of a version: where it is (a URI), why there, and what lies in it; `bytes` as the storage tells."""
+
+    folder: str  # its own name, as in Fetched
+    place: str
+    why: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A version's files as they were found, and on disk those few that say what it needs."""
+
+    model: Part
+    client: Part | None
+    templates: Part | None
+    fetched: Fetched
+
+
+@dataclass(frozen=True, slots=True)
 class VersionTags:
     """What the ``MODEL_*`` tags of a version say. Folders are relative and safe to join to a folder of ours."""
 
@@ -83,6 +104,11 @@ class Source(Protocol):
 
     def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
         """Bring the version's files into `folder`, which is empty or not there yet. HostError: no room."""
+        ...
+
+    def examine(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Examined:
+        """Find the version's files as `fetch` does, and bring only the small ones of its model that are read
+        before anything is built. Same errors."""
         ...
 
     def record(self, version: ModelVersion, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:

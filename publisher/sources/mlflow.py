@@ -15,14 +15,17 @@ from publisher.domain import ModelVersion, Target
 from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
 from publisher.sources.artifacts import Item, download, walk
-from publisher.sources.base import Fetched, VersionTags
+from publisher.sources.base import Examined, Fetched, Part, VersionTags
 from publisher.sources.faults import redact, told
-from publisher.sources.locate import Place, locate
+from publisher.sources.locate import Parts, Place, locate
 from publisher.sources.places import Places
 
 PAGE = 10_000  # versions; ten pages of a thousand take a server seven times as long as one of ten thousand
 MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
 THREADS = 8
+SMALL = 1 << 20  # bytes of a file that describes an environment
+TELLING = ("MLmodel", ".python-version")
+TELLING_ENDS = (".txt", ".in", ".yaml", ".yml", ".toml", ".lock", ".cfg")
 YES = frozenset({"true", "1", "yes", "on"})
 
 # What MLflow reads from the environment, unless the user has set it. Its own retries would keep a poll waiting
@@ -112,6 +115,36 @@ class MlflowSource:
 
     def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
         """Bring the version's files into `folder`; raises ArtifactError, TransferError, HostError."""
+        _, parts, _ = self._locate(version)
+        return _brought(parts, _distinct(parts, version), folder, progress, subject)
+
+    def examine(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Examined:
+        """See sources/base.py."""
+        places, parts, source = self._locate(version)
+        items = _distinct(parts, version)
+
+        def part(found: tuple[Place, str], why: str) -> Part:
+            below = [item for item in items if item.destination.startswith(f"{found[1]}/")]
+            size = sum(item.size or 0 for item in below)
+            return Part(found[1], places.address(found[0]), why, len(below), size)
+
+        tags = VersionTags.read(version)
+        if tags.model is not None:
+            why = "its tag MODEL_FOLDER names it"
+        else:
+            why = "its source is a model" if parts.model[0] == source else "the model of its artifacts"
+        few = [item for item in items if _tells(item, parts.model[1])]
+        return Examined(
+            model=part(parts.model, why),
+            client=part(parts.client, _why("MODEL_CLIENT_FOLDER", tags)) if parts.client else None,
+            templates=part(parts.templates, _why("MODEL_TEMPLATES_FOLDER", tags))
+            if parts.templates
+            else None,
+            fetched=_brought(parts, few, folder, progress, subject),
+        )
+
+    def _locate(self, version: ModelVersion) -> tuple[Places, Parts, Place]:
+        """Where the parts are, and the place that the version's source names."""
         tags = VersionTags.read(version)
         places = Places(self._client, self._uri, self._local, self._hosts)
         if not version.source:
@@ -119,18 +152,7 @@ class MlflowSource:
         source, run_id = places.find(version.source, str(version))
         run = places.run(version.run_id or run_id)
         parts = locate(version, tags, source, run, lambda: places.logged(version.run_id or run_id))
-        items: dict[str, Item] = {}
-        for part in (parts.model, parts.client, parts.templates):
-            for item in _items(*part, str(version)) if part else ():
-                items.setdefault(item.destination, item)
-        size = download(list(items.values()), folder, progress, subject)
-        return Fetched(
-            root=folder,
-            model=folder / parts.model[1],
-            client=folder / parts.client[1] if parts.client else None,
-            templates=folder / parts.templates[1] if parts.templates else None,
-            bytes=size,
-        )
+        return places, parts, source
 
     def record(self, version: ModelVersion, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:
         """Write the tags that differ from what the version has, and delete those that it has, all at once.
@@ -174,6 +196,37 @@ class MlflowSource:
 
     def __repr__(self) -> str:
         return f"MlflowSource({redact(self._uri)!r})"
+
+
+def _distinct(parts: Parts, version: ModelVersion) -> list[Item]:
+    """The files of all parts, each once."""
+    items: dict[str, Item] = {}
+    for part in (parts.model, parts.client, parts.templates):
+        for item in _items(*part, str(version)) if part else ():
+            items.setdefault(item.destination, item)
+    return list(items.values())
+
+
+def _brought(parts: Parts, items: Sequence[Item], folder: Path, progress: Progress, subject: str) -> Fetched:
+    size = download(items, folder, progress, subject)
+    return Fetched(
+        root=folder,
+        model=folder / parts.model[1],
+        client=folder / parts.client[1] if parts.client else None,
+        templates=folder / parts.templates[1] if parts.templates else None,
+        bytes=size,
+    )
+
+
+def _why(tag: str, tags: VersionTags) -> str:
+    return f"its tag {tag} names it" if tag in tags.explicit else "the folder that is looked for by default"
+
+
+def _tells(item: Item, model: str) -> bool:
+    """Whether a file is small text of the model's folder: what describes its environment is."""
+    name = item.destination.rpartition("/")[2]
+    text = name in TELLING or name.endswith(TELLING_ENDS)
+    return item.destination.startswith(f"{model}/") and text and (item.size or 0) <= SMALL
 
 
 def _items(place: Place, folder: str, subject: str) -> Iterator[Item]:

@@ -84,6 +84,11 @@ class Places:
             for place in [self._place(model.artifact_location, "", f"logged model {model.model_id}")]
         ]
 
+    def address(self, place: Place) -> str:
+        """Where a place is, for people: a URI without credentials."""
+        root = next(uri for uri, storage in self._storages.items() if storage is place.storage)
+        return redact("/".join(part for part in (root.rstrip("/"), place.path) if part))
+
     def _run(self, run_id: str) -> Any:
         if run_id not in self._runs:
             try:
