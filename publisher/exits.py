@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from publisher.errors import SettingsError
 from publisher.faults import as_ours
+from publisher.redaction import redacted
 from publisher.terminal import plain
 
 BUG = 1
@@ -30,7 +31,7 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
         if isinstance(error, BrokenPipeError) and _reader_gone():
             return READER_GONE
         if debug:
-            traceback.print_exception(error)
+            sys.stderr.write(redacted("".join(traceback.format_exception(error))))
         return _explain(error)
     return code
 

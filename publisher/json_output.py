@@ -6,6 +6,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+from publisher.redaction import redacted
+
 
 def stamp(moment: datetime | None) -> str:
     """ISO 8601 in seconds; empty for None."""
@@ -13,5 +15,7 @@ def stamp(moment: datetime | None) -> str:
 
 
 def to_json(document: dict[str, Any]) -> str:
-    """One document. ASCII only, so that no encoding of a pipe can break it, and control characters are escaped."""
-    return json.dumps(document, indent=2)
+    """One document. ASCII only, so that no encoding of a pipe can break it, and control characters are escaped.
+
+    No secret is in it."""
+    return redacted(json.dumps(document, indent=2))

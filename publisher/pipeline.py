@@ -24,6 +24,7 @@ from publisher.errors import BuildError, EngineError, ModelRegistryError, Publis
 from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.progress import Progress, Report, subject_of
+from publisher.redaction import redacted
 from publisher.sources.base import Fetched, Source, VersionTags
 
 _log = logging.getLogger(__name__)
@@ -83,8 +84,9 @@ def publish(version: ModelVersion, target: Target, stages: Stages, *, force: boo
         _log.debug("%s", clock.report.subject, exc_info=error)  # --debug shows it
         if not dry_run:
             record.failed(fault, image)
-        failed = Outcome(version, target.name, "failed", fault.line, image, exit_code=fault.exit_code)
-        stages.progress.note(clock.report.subject, fault.line)
+        reason = redacted(fault.line)
+        failed = Outcome(version, target.name, "failed", reason, image, exit_code=fault.exit_code)
+        stages.progress.note(clock.report.subject, reason)
         return replace(failed, seconds=clock.seconds)
     return replace(outcome, seconds=clock.seconds)
 
@@ -228,7 +230,7 @@ class _Record:
         attempts = (before.attempts if before else 0) + (state == "publishing")
         now = Status(
             state=state,  # type: ignore[arg-type]
-            reason=reason,
+            reason=redacted(reason),
             image=image,
             digest=digest,
             fingerprint=status.fingerprint(self.version, self.target),

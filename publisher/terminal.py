@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
+from publisher.redaction import redacted
+
 _STYLES = {
     "published": "green",
     "failed": "bold red",
@@ -19,11 +21,11 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def plain(text: str) -> str:
-    """`text` on one line, with control, bidirectional and other invisible characters spelled out.
+    """`text` on one line, with control, bidirectional and other invisible characters spelled out, and no secret.
 
     Names, tags and what servers say come from others: an escape sequence in them must not reach a terminal.
     """
-    line = text.replace("\n", " ").replace("\t", " ")
+    line = redacted(text).replace("\n", " ").replace("\t", " ")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 

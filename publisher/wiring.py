@@ -28,6 +28,7 @@ from publisher.oci.registry import Registries
 from publisher.paths import is_relative
 from publisher.pipeline import Stages, publish
 from publisher.progress import Progress
+from publisher.redaction import redacted
 from publisher.settings import TARGET_TAG, Settings
 from publisher.sources.mlflow import MlflowSource
 
@@ -160,6 +161,8 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
     """The whole house for one run. Nothing is asked of the network yet."""
     hosts = {target.name: _host(target) for target in settings.targets}
     credentials = Credentials.load(environ, [host for host in hosts.values() if host])
+    redacted.learn_environment(environ)
+    redacted.learn(*credentials.secrets())
     insecure = {host for target in settings.targets if target.insecure and (host := hosts[target.name])}
     registries = Registries(credentials, {host: Access(insecure=True) for host in insecure})
     images = Images(registries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 
 from publisher import __version__, exits
 from publisher.cli import base_image, download, poll, publish, session, status
+from publisher.redaction import Formatter, redacted
 
 # Typer has its own copy of click from 0.16 on: this is the UsageError of whichever it uses.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -90,6 +92,7 @@ app.command("publish-models", hidden=True)(publish.as_environment_says)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console entry: returns the exit code. `arguments` default to the command line's."""
+    redacted.learn_environment(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # an arrow must not end a run where the locale is C
@@ -98,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     head = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in head
     if debug:  # what a publication caught, with its traceback
-        logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(Formatter("%(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
         logging.getLogger("publisher").setLevel(logging.DEBUG)
     return exits.guarded(
         lambda: _run([*(a for a in head if a != "--debug"), *given[len(head) :]]), debug=debug
