@@ -60,7 +60,8 @@ class Target:
     tag: str
     registry: str  # host[:port][/prefix], or oci:DIR for a layout on disk
     platforms: tuple[Platform, ...]
-    base: str  # an image reference, or oci:DIR; {python} becomes the minor version
+    # An image reference, or oci:DIR, in which {python} becomes the minor version; or one for each minor version.
+    base: str | Mapping[str, str]
     builder: str = "auto"
     image: str = "{registry}/{model}:v{version}"
     cache: str = "{registry}/publisher-cache"
@@ -69,6 +70,19 @@ class Target:
     user: str = "10001:10001"
     bytecode: bool = True
     insecure: bool = False
+    index: tuple[
+        str, ...
+    ] = ()  # package indexes, [NAME=]URL, the first that has a package gives it; (): uv's own
+    constraints: tuple[str, ...] = ()  # PEP 508, on top of the model's own
+    sdist: Literal["isolated", "build", "refuse"] = "isolated"
+    conda: Literal["refuse", "pip"] = "refuse"
+
+    def base_for(self, minor: str) -> str | None:
+        """The name of the base image for Python `minor` ("": the model does not say); None: there is none."""
+        name = self.base if isinstance(self.base, str) else self.base.get(minor, "{python}")
+        if not minor or name == "{python}":
+            return None if "{python}" in name else name
+        return name.replace("{python}", minor)
 
     @property
     def layout_folder(self) -> Path | None:

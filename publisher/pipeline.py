@@ -176,13 +176,19 @@ def base_name(target: Target, environment: Environment) -> tuple[str, str]:
     Raises BuildError where the target leaves it to the model, and the model does not say.
     """
     python = target.python or environment.python_minor
-    if python is None and "{python}" in target.base:
+    minor = ".".join(python.split(".")[:2]) if python else ""
+    if name := target.base_for(minor):
+        return name, minor
+    if not minor:
         raise BuildError(
             "the model does not say which Python it needs",
             hint=f"Set `python` on the target {target.name}, or log the model with MLflow's log_model().",
         )
-    minor = ".".join(python.split(".")[:2]) if python else ""
-    return target.base.replace("{python}", minor), minor
+    raise BuildError(
+        f"the model needs Python {minor}, and the target {target.name} has base images "
+        f"for {', '.join(sorted(target.base))} alone",
+        hint=f'Add "{minor}" to its `base`, or set its `python`.',
+    )
 
 
 def check_python(target: Target, minor: str, base: str, python: str) -> None:
@@ -190,7 +196,7 @@ def check_python(target: Target, minor: str, base: str, python: str) -> None:
     if minor and ".".join(python.split(".")[:2]) != minor:
         raise BuildError(
             f"the model needs Python {minor}, and the base image {base} has {python}",
-            hint=f"Put {{python}} into `base` of the target {target.name}, or set its `python`.",
+            hint=f'Put {{python}} into `base` of the target {target.name}, make it a table with "{minor}", or set its `python`.',
         )
 
 

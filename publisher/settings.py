@@ -114,6 +114,7 @@ def _merged(layers: list[sources.Layer]) -> Keys:
 def _fault(detail: ErrorDetails, given: sources.Layer) -> str:
     """``KEY in PLACE: what is expected``, with the key as it was written."""
     path = tuple(str(step) for step in detail["loc"] if step != "[key]")
+    path = path[:3] if path[0] == "targets" else path[:1]  # an entry of a list is told as its key
     fields: Mapping[str, Any] = TargetKeys.model_fields if len(path) == 3 else Keys.model_fields
     nearest = next((given[path[:n]] for n in range(len(path), 0, -1) if path[:n] in given), None)
     if not nearest:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -31,6 +32,8 @@ from publisher.oci.reference import Reference
 PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
 BASE = "docker.io/library/python:{python}-slim"
 _REGISTRY = "host[:port][/prefix] in lower case, such as quay.io/team, or oci:DIR"
+_BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/library/python:3.11-slim" }'
+_INDEX = "corp=https://pypi.example.org/simple"
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
 
 
@@ -111,7 +114,22 @@ def _cache(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _base(value: str) -> str:
+def _base(value: object) -> str | dict[str, str]:
+    """One for all, or one for each minor version: a table, or in a variable ``3.11=REF,3.12=REF``."""
+    if isinstance(value, str) and re.match(r"\s*[0-9.]+\s*=", value):
+        pairs = [part.partition("=")[::2] for part in value.split(",") if part.strip()]
+        value = {minor.strip(): name.strip() for minor, name in pairs}
+    if isinstance(value, str):
+        return _one_base(value.strip())
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"expected {_BASE}")
+    for minor, name in value.items():
+        if not re.fullmatch(r"3\.[0-9]{1,2}", str(minor)) or not isinstance(name, str):
+            raise ValueError(f'expected {_BASE}, got {minor!r} = {name!r}; a minor version is written "3.11"')
+    return {str(minor): _one_base(name.strip()) for minor, name in sorted(value.items())}
+
+
+def _one_base(value: str) -> str:
     text = _sample(value, python="3.11")
     if not value.startswith("oci:"):
         _reference(text, value)
@@ -129,6 +147,37 @@ def _platforms(value: object) -> tuple[Platform, ...]:
         if str(platform) not in PLATFORMS:
             raise ValueError(f"{platform} cannot be built yet; expected a list of {' and '.join(PLATFORMS)}")
     return tuple(dict.fromkeys(found))
+
+
+def _lines(value: object) -> object:
+    """In a variable, one a line: commas, spaces and semicolons are parts of a requirement."""
+    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+
+
+def _index(value: str) -> str:
+    name, equals, url = value.rpartition("=") if re.match(r"[A-Za-z0-9._-]+=", value) else ("", "", value)
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        wanted = re.sub(r"[^A-Z0-9]", "_", name.upper()) or "NAME"
+        raise ValueError(
+            "must not hold credentials: write NAME=URL and put them into "
+            f"UV_INDEX_{wanted}_USERNAME and UV_INDEX_{wanted}_PASSWORD, or into netrc"
+        )
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"expected the URL of a package index such as {_INDEX}, got {value!r}")
+    if parts.scheme == "http" and not _is_loopback(parts.netloc):
+        raise ValueError(f"http:// lets anybody on the way change packages: write https://, got {value!r}")
+    return f"{name}{equals}{url}"
+
+
+def _constraint(value: str) -> str:
+    try:
+        found = Requirement(value)
+    except InvalidRequirement:
+        raise ValueError(f"expected a constraint such as numpy<2, got {value!r}") from None
+    if found.url or found.extras:
+        raise ValueError(f"expected a constraint without URL and extras, such as numpy<2, got {value!r}")
+    return str(found)
 
 
 def _user(value: str) -> str:
@@ -167,7 +216,7 @@ class TargetKeys(BaseModel):
         None, pattern=r"^[A-Za-z0-9_.:/-]{1,250}$", description="a tag's key: letters, digits and _ . - : /"
     )
     platforms: Annotated[Any, PlainValidator(_platforms)] = Field(_platforms(PLATFORMS), description="a list")
-    base: Annotated[str, AfterValidator(_base)] = Field(BASE, description="an image reference, or oci:DIR")
+    base: Annotated[Any, PlainValidator(_base)] = Field(BASE, description=_BASE)
     builder: Literal["auto", "layers"] = Field(_DEFAULTS["builder"], description="auto or layers")
     image: Annotated[str, AfterValidator(_image)] = Field(
         _DEFAULTS["image"], description="a template such as {registry}/{model}:v{version}"
@@ -183,6 +232,16 @@ class TargetKeys(BaseModel):
         _DEFAULTS["user"], description="uid or uid:gid"
     )
     bytecode: bool = Field(_DEFAULTS["bytecode"], description="true or false")
+    index: Annotated[tuple[Annotated[str, AfterValidator(_index)], ...], BeforeValidator(_lines)] = Field(
+        _DEFAULTS["index"], description=f"a list of package indexes such as {_INDEX}"
+    )
+    constraints: Annotated[
+        tuple[Annotated[str, AfterValidator(_constraint)], ...], BeforeValidator(_lines)
+    ] = Field(_DEFAULTS["constraints"], description="a list of constraints such as numpy<2")
+    sdist: Literal["isolated", "build", "refuse"] = Field(
+        _DEFAULTS["sdist"], description="isolated, build or refuse"
+    )
+    conda: Literal["refuse", "pip"] = Field(_DEFAULTS["conda"], description="refuse or pip")
 
 
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]

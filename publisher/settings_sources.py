@@ -156,14 +156,25 @@ def _anchored(layer: Layer, folder: Path) -> Layer:
     """A relative folder is relative to where it was written: the file's folder, or the current one."""
     for path, given in layer.items():
         value = given.value
+        if isinstance(value, dict) and path[-1] == "base":
+            names = {k: _anchored_layout(v, folder) if isinstance(v, str) else v for k, v in value.items()}
+            layer[path] = replace(given, value=names)
         if not isinstance(value, str) or not value.strip():
             continue
         if path in (("cache_folder",), ("work_folder",)):
             layer[path] = replace(given, value=str(folder / Path(value.strip()).expanduser()))
-        elif path[-1] in ("registry", "base") and len(path) == 3 and re.match(r"\s*oci:\s*\S", value):
-            where = folder / Path(value.strip().removeprefix("oci:").strip()).expanduser()
-            layer[path] = replace(given, value=f"oci:{where}")
+        elif path[-1] in ("registry", "base") and len(path) == 3:
+            layer[path] = replace(given, value=_anchored_layout(value, folder))
     return layer
+
+
+def _anchored_layout(value: str, folder: Path) -> str:
+    """``oci:DIR``, also behind ``3.11=``, with DIR relative to `folder`."""
+
+    def absolute(found: re.Match[str]) -> str:
+        return f"{found[1]}oci:{folder / Path(found[2].strip()).expanduser()}"
+
+    return re.sub(r"((?:^|,)\s*(?:[0-9.]+\s*=\s*)?)oci:\s*([^\s,][^,]*)", absolute, value)
 
 
 def nested(layer: Layer) -> dict[str, Any]:

@@ -9,11 +9,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import cast, get_args
 
 from publisher.domain import ModelVersion, State, Status, Target
 
+_DEFAULTS = {each.name: each.default for each in fields(Target)}
 FIELDS = ("reason", "image", "digest", "fingerprint", "attempts", "updated", "next_try", "state")
 
 
@@ -66,14 +68,14 @@ def fingerprint(version: ModelVersion, target: Target) -> str:
 
     Not in it: the credentials, the cache, and how the registry is reached, for they change no image.
     """
-    content = {
+    content: dict[str, object] = {
         "version": [version.name, version.version, version.source, version.run_id],
         "tags": sorted(item for item in version.tags.items() if item[0].startswith("MODEL_")),
         "target": [
             target.registry,
             target.image,
             [str(platform) for platform in target.platforms],
-            target.base,
+            target.base if isinstance(target.base, str) else dict(target.base),
             target.builder,
             target.python,
             target.resolve,
@@ -81,6 +83,15 @@ def fingerprint(version: ModelVersion, target: Target) -> str:
             target.bytecode,
         ],
     }
+    packages = {
+        "index": target.index,
+        "constraints": target.constraints,
+        "sdist": target.sdist,
+        "conda": target.conda,
+    }
+    # Only what is set: a key that is new to publisher must not make every published version due again.
+    if chosen := {key: value for key, value in packages.items() if value != _DEFAULTS[key]}:
+        content["packages"] = chosen
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -94,6 +94,10 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "user": "5001",
         "bytecode": "false",
         "insecure": "true",
+        "index": "https://pypi.example.org/simple",
+        "constraints": "urllib3>=2.2.2,<3",
+        "sdist": "refuse",
+        "conda": "pip",
     }
     for name, _, variable, _ in section("Keys of a target"):
         after = load({}, {**base, unquoted(variable).replace("<NAME>", "X"): own[unquoted(name)]})

@@ -308,6 +308,14 @@ def test_a_password_in_the_wrong_place_is_refused_and_not_shown(environ: dict[st
         ('resolve = "newest"', "expected registered or latest"),
         ('platfroms = ["linux/arm64"]', "did you mean platforms?"),
         ('username = "x"', "credentials are no settings"),
+        ("base = {}", "or a table such as"),
+        ('base = { "3" = "quay.io/base" }', 'a minor version is written "3.11"'),
+        ('base = { "3.11" = "Not An Image" }', "does not make an image reference"),
+        ('index = ["corp=https://me:canary@pypi.example.org/simple"]', "UV_INDEX_CORP_PASSWORD"),
+        ('index = ["http://pypi.example.org/simple"]', "lets anybody on the way change packages"),
+        ('index = ["pypi"]', "expected the URL of a package index"),
+        ('constraints = ["numpy =< 2"]', "expected a constraint such as numpy<2"),
+        ("constraints = 2", "expected a list of constraints"),
     ],
 )
 def test_values_of_a_target_that_are_refused(line: str, expected: str) -> None:
@@ -327,6 +335,22 @@ def test_values_of_a_target_that_are_refused(line: str, expected: str) -> None:
         ('cache = ""', "cache", ""),
         ('base = "registry.example.org/base/python:{python}"', "base", None),
         ('python = "3.12"', "python", "3.12"),
+        (
+            'base = { "3.11" = "quay.io/b:1", "3.12" = "quay.io/b:2" }',
+            "base",
+            {"3.11": "quay.io/b:1", "3.12": "quay.io/b:2"},
+        ),
+        (
+            'base = "3.11=quay.io/b:1,3.12=quay.io/b:2"',
+            "base",
+            {"3.11": "quay.io/b:1", "3.12": "quay.io/b:2"},
+        ),
+        ('constraints = ["numpy >=1, <2"]', "constraints", ("numpy<2,>=1",)),
+        (
+            'index = ["corp=https://pypi.example.org/simple"]',
+            "index",
+            ("corp=https://pypi.example.org/simple",),
+        ),
         ('platforms = "linux/amd64"', "platforms", (Platform("linux", "amd64"),)),
     ],
 )
