@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from publisher import scratch
 from publisher.builders.base import Memory, Remembered
 from publisher.errors import BuildError, PublisherError
 from publisher.naming import parse
@@ -92,7 +92,7 @@ class Witness:
 
     def keep(self, layout: Layout) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_suffix(f".{os.getpid()}.part")
+        part = scratch.below(self.folder.parent).part(self._path.name)
         part.write_text(json.dumps({"top": layout.top.digest, "blobs": sorted(layout.blobs)}))
         part.replace(self._path)
 

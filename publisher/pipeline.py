@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from publisher import environments, status
+from publisher import environments, scratch, status
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
 from publisher.decide import next_try
@@ -74,7 +74,8 @@ def publish(version: ModelVersion, target: Target, stages: Stages, *, force: boo
         image = image_name(target, version)
         if not dry_run:
             record.write("publishing", image=image, reason="a publisher is at it")
-        with tempfile.TemporaryDirectory(prefix="publisher-", dir=stages.work_folder) as folder:
+        own = scratch.below(stages.work_folder).folder
+        with tempfile.TemporaryDirectory(dir=own) as folder:
             work = _Work(version, target, image, Path(folder), stages, clock)
             outcome = work.run(force=force, dry_run=dry_run)
         if not dry_run:

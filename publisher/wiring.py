@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from publisher import status
+from publisher import scratch, status
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
@@ -104,7 +104,7 @@ class App:
                 raise ArtifactError(f"the model name {each.name!r} is no name for a folder")
             place = folder / each.name / f"v{each.version}"
             place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent, prefix=".download-") as part:
+            with tempfile.TemporaryDirectory(dir=scratch.below(folder).folder) as part:
                 fetched = self.stages.source.fetch(
                     each, Path(part) / "files", self.stages.progress, str(each)
                 )
@@ -181,6 +181,8 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
     if settings.work_folder:
         settings.work_folder.mkdir(parents=True, exist_ok=True)
     settings.cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for place in (settings.work_folder, settings.cache_folder):
+        scratch.reap(place)
     stages = Stages(
         source=MlflowSource(settings.mlflow_tracking_uri, environ),
         bases=bases,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from publisher import scratch
 from publisher.builders.base import Memory, Remembered
 from publisher.domain import BaseImage, Platform
 from publisher.errors import BuildError
@@ -117,7 +118,7 @@ class Bases:
         folder = self.cache_folder / "rootfs" / manifest.partition(":")[2]
         if not (folder / ".complete").exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rootfs-") as name:
+            with tempfile.TemporaryDirectory(dir=scratch.below(self.cache_folder).folder) as name:
                 new = Path(name) / "root"
                 rootfs.unpack((layout.blobs[layer.digest].open() for layer in layout.layers(manifest)), new)
                 (new / ".complete").write_text(json.dumps({"manifest": manifest}))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from publisher import scratch
 from publisher.domain import MACHINES, BaseImage, Environment, Lock, Platform, Wheel
 from publisher.errors import EngineError, IndexUnavailableError, ResolutionError
 
@@ -92,19 +91,20 @@ class Resolver:
         path = self.cache_folder / "locks" / f"pylock.{key}.toml"
         if frozen and path.is_file():
             return tomllib.loads(path.read_text())
-        text = _compile(environment, options, self.environ, platform)
+        own = scratch.below(self.cache_folder).folder
+        text = _compile(environment, options, self.environ, platform, own)
         if frozen:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+            part = scratch.below(self.cache_folder).part(path.name)
             part.write_text(text)
             part.replace(path)
         return tomllib.loads(text)
 
 
 def _compile(
-    environment: Environment, options: list[str], environ: Mapping[str, str], platform: Platform
+    environment: Environment, options: list[str], environ: Mapping[str, str], platform: Platform, own: Path
 ) -> str:
-    with tempfile.TemporaryDirectory(prefix="publisher-lock-") as name:
+    with tempfile.TemporaryDirectory(dir=own) as name:
         folder = Path(name)
         (folder / "requirements.in").write_text("\n".join(environment.requirements) + "\n")
         (folder / "constraints.txt").write_text("\n".join(environment.constraints) + "\n")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from publisher import scratch
 from publisher.domain import Platform
 from publisher.errors import BuildError
 from publisher.oci.reference import Repository, is_digest
@@ -174,16 +174,18 @@ def write_blobs(layout: Layout, folder: Path) -> None:
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = scratch.below(folder).part(path.name)
         seen = hashlib.sha256()
-        with blob.open() as source, part.open("wb") as sink:
-            while chunk := source.read(1 << 20):
-                seen.update(chunk)
-                sink.write(chunk)
-        if f"sha256:{seen.hexdigest()}" != digest:
-            part.unlink()
-            raise BuildError(f"a blob does not have the digest {digest} that its manifest names")
-        part.replace(path)
+        try:
+            with blob.open() as source, part.open("wb") as sink:
+                while chunk := source.read(1 << 20):
+                    seen.update(chunk)
+                    sink.write(chunk)
+            if f"sha256:{seen.hexdigest()}" != digest:
+                raise BuildError(f"a blob does not have the digest {digest} that its manifest names")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write(layout: Layout, folder: Path, names: Sequence[str] = ()) -> None:
@@ -200,7 +202,7 @@ def write(layout: Layout, folder: Path, names: Sequence[str] = ()) -> None:
     kept = [
         entry for entry in old if (entry.get("annotations") or {}).get(NAME, entry["digest"]) not in taken
     ]
-    part = folder / f".index.json.{os.getpid()}.part"
+    part = scratch.below(folder).part(index_file.name)
     part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + new}))
     part.replace(index_file)
 

@@ -43,7 +43,7 @@ class LayerBuilder:
         """See builders/base.py."""
         environments, blobs, maker = self._environments(spec, folder, memory, report, ready)
         begin = time.monotonic()
-        first = self._skeleton(spec, folder)
+        first = self._skeleton(spec)
         own: list[Titled] = []
         for number, fileset in enumerate(spec.files):
             path = folder / f"files-{number}"
@@ -83,8 +83,8 @@ class LayerBuilder:
                     blobs.update({layer.digest: place.blob(layer.digest) for _, layer in titled})
                     break
         missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
-        with Workers() as workers:
-            maker = Maker(self.cache, spec.base.python_minor, workers, folder, report, ready)
+        with Workers() as workers, self.cache.room() as room:
+            maker = Maker(self.cache, spec.base.python_minor, workers, folder, room, report, ready)
             if missing:
                 with ThreadPoolExecutor(1) as aside:
                     # The base image's Python is unpacked while wheels are on their way.
@@ -95,13 +95,14 @@ class LayerBuilder:
                     blobs.update({layer.digest: self.cache.blob(layer.digest) for _, layer in titled})
         return found, blobs, maker
 
-    def _skeleton(self, spec: ImageSpec, folder: Path) -> Layer:
+    def _skeleton(self, spec: ImageSpec) -> Layer:
         key = plan.key_of("skeleton", spec.base.python, spec.base.executable, spec.workdir)
         layer = self.cache.layer(key)
         if layer is None:
-            part = folder / "skeleton"
-            layer = write_layer(part, lambda writer: skeleton.write(writer, spec.base, spec.workdir))
-            self.cache.adopt(layer, part, key)
+            with self.cache.room() as room:
+                part = room / "skeleton"
+                layer = write_layer(part, lambda writer: skeleton.write(writer, spec.base, spec.workdir))
+                self.cache.adopt(layer, part, key)
         return layer
 
     def _interpreter(self, spec: ImageSpec, report: Report) -> Interpreter | None:

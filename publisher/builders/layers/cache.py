@@ -6,12 +6,13 @@ Everything appears under its final name only when it is whole, so that several p
 from __future__ import annotations
 
 import json
-import os
-import threading
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from publisher import scratch
 from publisher.builders.base import Remembered
 from publisher.oci.layer import Layer
 from publisher.oci.layout import Descriptor, FileBlob, blob_path
@@ -26,6 +27,12 @@ class Cache:
     def wheel(self, sha256: str) -> Path:
         return self.folder / "wheels" / f"{sha256}.whl"
 
+    @contextmanager
+    def room(self) -> Iterator[Path]:
+        """A folder for layers that are being made: beside the finished ones, for `adopt` only renames."""
+        with tempfile.TemporaryDirectory(dir=scratch.below(self.folder).folder) as name:
+            yield Path(name)
+
     def layer(self, key: str) -> Layer | None:
         """The layer that was made for `key`, if its bytes are still there."""
         data = self._read(self.folder / "layers" / f"{key}.json")
@@ -36,7 +43,7 @@ class Cache:
         return layer if layer and self.has(layer.digest, layer.size) else None
 
     def adopt(self, layer: Layer, part: Path, key: str = "") -> None:
-        """Take a finished layer file into the cache, then what it was made for."""
+        """Take a finished layer file of a `room` into the cache, then what it was made for."""
         path = blob_path(self.folder, layer.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         part.replace(path)
@@ -77,6 +84,6 @@ class Cache:
 
     def _write(self, path: Path, data: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+        part = scratch.below(self.folder).part(path.name)
         part.write_text(json.dumps(data, sort_keys=True))
         part.replace(path)

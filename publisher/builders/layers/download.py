@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,6 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from publisher import scratch
 from publisher.domain import Wheel
 from publisher.errors import IndexUnavailableError, PublisherError, TransferError
 
@@ -59,7 +58,7 @@ def download(http: requests.Session, wheel: Wheel, path: Path, on_bytes: Callabl
 
 
 def _once(http: requests.Session, wheel: Wheel, path: Path, on_bytes: Callable[[int], None]) -> int:
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    part = scratch.below(path.parent.parent).part(path.name)
     seen, size = hashlib.sha256(), 0
     try:
         with part.open("wb") as sink:

@@ -41,6 +41,7 @@ class Maker:
     python: str
     workers: Workers
     folder: Path  # for what is not kept
+    room: Path  # for layers until the cache adopts them
     report: Report
     ready: Ready
     surveys: dict[str, Survey] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class Maker:
 
     def _convert(self, group: plan.Group) -> Layer:
         key = group.key(self.python)
-        part = self.folder / f"layer-{key}"
+        part = self.room / f"layer-{key}"
         layer = self.workers.make_wheels(
             [self.cache.wheel(w.sha256) for w in group.wheels], self.python, part
         )
@@ -140,7 +141,7 @@ class Maker:
                 found = compilation.pieces(bytecode.merge(surveys), lock.roots)
                 for pure, pieces in found.items():
                     if pieces and pieces not in packing:
-                        part = self.folder / f"bytecode-layer-{len(packing)}"
+                        part = self.room / f"bytecode-layer-{len(packing)}"
                         packing[pieces] = pool.submit(self._pack, pieces, part)
                     if pieces:
                         made.setdefault(platform, []).append((pure, packing[pieces]))
