@@ -7,8 +7,34 @@ from datetime import datetime, timedelta
 from publisher.domain import Decision, ModelVersion, Status, Target
 from publisher.status import fingerprint
 
+YES = ("true", "1", "yes", "on")
+NO = ("false", "0", "no", "off")
+UNFINISHED = {
+    "pending": "MLflow has not finished its registration: the next poll looks again",
+    "failed": "its registration in MLflow failed: register the model again",
+}
 CLAIM = timedelta(hours=1)  # how long a publisher that says "publishing" is believed to be at it
 LONGEST_WAIT = timedelta(minutes=60)
+
+
+def is_yes(value: str | None) -> bool | None:
+    """What the value of a target's tag says, in any case: yes, no, or None where it says neither."""
+    word = (value or "").strip().lower()
+    return True if word in YES else False if word in NO else None
+
+
+def why_not_asked(version: ModelVersion, target: Target) -> str:
+    """Why the version's tags, or its model's, do not ask for this target; empty where they do."""
+    value = version.effective_tags.get(target.tag)
+    if is_yes(value):
+        return ""
+    if value is None:
+        return f"it has no tag {target.tag}: not asked for"
+    whose = f"its tag {target.tag}" if target.tag in version.tags else f"the tag {target.tag} of its model"
+    if is_yes(value) is False:
+        return f"{whose} is {value.strip()!r}: not asked for"
+    shown = repr(value if len(value) <= 40 else f"{value[:39]}…") if value.strip() else "empty"
+    return f"{whose} is {shown}, neither true-like ({', '.join(YES)}) nor false-like ({', '.join(NO)}): write true"
 
 
 def decide(
@@ -26,10 +52,11 @@ def decide(
     is found to be so in the container registry, and comes to the same digest. `force`: replace what is there.
     `now` has a time zone.
     """
-    if force:
-        return Decision("publish", "asked for with --force")
-    if explicit:
-        return Decision("publish", "asked for by name")
+    if force or explicit:
+        return Decision("publish", "asked for with --force" if force else "asked for by name")
+    why_not = why_not_asked(version, target) or UNFINISHED.get(version.registration)
+    if why_not:
+        return Decision("skip", why_not)
     if status is None:
         return Decision("publish", "never published")
     same = status.fingerprint == fingerprint(version, target)

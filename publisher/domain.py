@@ -37,9 +37,16 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
+Registration = Literal["ready", "pending", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A version in MLflow's model registry. `created` is its registration time, in UTC."""
+    """A version in MLflow's model registry. `created` is its registration time, in UTC.
+
+    `tags` are its own; `defaults` are those of its registered model that stand for a tag which it lacks.
+    Status tags are never defaults.
+    """
 
     name: str
     version: str
@@ -47,9 +54,20 @@ class ModelVersion:
     created: datetime
     run_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    registration: Registration = "ready"
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    @property
+    def effective_tags(self) -> Mapping[str, str]:
+        """What selects the version and says how its image is made: its own tags before its model's."""
+        return {**self.defaults, **self.tags} if self.defaults else self.tags
+
+    def carrier(self, tag: str) -> str:
+        """Who has the tag, for people: the version, or the model that lends it."""
+        return str(self) if tag in self.tags or tag not in self.defaults else f"the model {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

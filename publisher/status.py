@@ -70,7 +70,7 @@ def fingerprint(version: ModelVersion, target: Target) -> str:
     """
     content: dict[str, object] = {
         "version": [version.name, version.version, version.source, version.run_id],
-        "tags": sorted(item for item in version.tags.items() if item[0].startswith("MODEL_")),
+        "tags": sorted(item for item in version.effective_tags.items() if item[0].startswith("MODEL_")),
         "target": [
             target.registry,
             target.image,

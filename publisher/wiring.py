@@ -15,7 +15,7 @@ from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
-from publisher.decide import decide
+from publisher.decide import decide, is_yes, why_not_asked
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.lock import Resolver
@@ -95,7 +95,10 @@ class App:
         else:
             targets = self.settings.targets or (_for_tag(self.settings.tags[0]),)
             distinct = {
-                (v.name, v.version): v for target in targets for v in self.stages.source.discover(target)
+                (v.name, v.version): v
+                for target in targets
+                for v in self.stages.source.discover(target)
+                if not why_not_asked(v, target) and v.registration == "ready"
             }
             wanted = [v for v in distinct.values() if name in (None, v.name)]
         done = []
@@ -119,7 +122,10 @@ class App:
     def _unconfigured(self, version: ModelVersion) -> list[str]:
         """Tags of the version that look like targets, of which there is none here."""
         known = {target.tag for target in self.settings.targets}
-        return sorted(tag for tag in version.tags if tag.startswith(TARGET_TAG) and tag not in known)
+        tags = version.effective_tags.items()
+        return sorted(
+            tag for tag, value in tags if tag.startswith(TARGET_TAG) and tag not in known and is_yes(value)
+        )
 
     def _note_unconfigured(self, version: ModelVersion) -> None:
         for tag in self._unconfigured(version):
@@ -136,12 +142,18 @@ class App:
                     hint=f"Configured: {', '.join(known) or 'none'}.",
                 )
             return [known[name] for name in names]
-        tagged = [target for target in known.values() if target.tag in version.tags]
+        tagged = [target for target in known.values() if not why_not_asked(version, target)]
         foreign = self._unconfigured(version)
         if not tagged and foreign:
             raise SettingsError(
                 [f"{version} has the tag {', '.join(foreign)}, and no such target is configured"],
                 hint=f"Configured: {', '.join(known) or 'none'}; name one with --target to publish there anyway.",
+            )
+        declined = [target for target in known.values() if target.tag in version.effective_tags]
+        if not tagged and declined:
+            raise SettingsError(
+                [f"{version}: {why_not_asked(version, declined[0])}"],
+                hint=f"Or name the target: --target {declined[0].name}.",
             )
         if not tagged and len(known) != 1:
             raise SettingsError(

@@ -13,6 +13,8 @@ from publisher.paths import relative
 from publisher.progress import Progress
 
 FOLDER_TAGS = ("MODEL_FOLDER", "MODEL_CLIENT_FOLDER", "MODEL_TEMPLATES_FOLDER")
+# On a registered model these are the defaults of its versions, and each costs a poll one search.
+MODEL_TAGS = (*FOLDER_TAGS, "MODEL_ENTRY_POINT", "MODEL_EXECUTE_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class VersionTags:
-    """What the ``MODEL_*`` tags of a version say. Folders are relative and safe to join to a folder of ours."""
+    """What the ``MODEL_*`` tags of a version or of its model say. Folders are relative and safe to join to ours."""
 
     model: str | None = None  # None: the version's source says it
     client: str = "client"
@@ -61,7 +63,8 @@ class VersionTags:
     @classmethod
     def read(cls, version: ModelVersion) -> VersionTags:
         """From a version's tags; raises ArtifactError that names the tag and the version."""
-        values = {key: value.strip() for key, value in version.tags.items() if key.startswith("MODEL_")}
+        tags = version.effective_tags
+        values = {key: value.strip() for key, value in tags.items() if key.startswith("MODEL_")}
         values = {key: value for key, value in values.items() if value}
         for key in FOLDER_TAGS:
             if key in values:
@@ -86,7 +89,7 @@ def _checked(version: ModelVersion, key: str, value: str, must: str) -> str:
     except ValueError as fault:
         shown = value if len(value) <= 80 else value[:79] + "…"
         raise ArtifactError(
-            f"the tag {key} of {version} is {shown!r}: it must {must}, and {fault}",
+            f"the tag {key} of {version.carrier(key)} is {shown!r}: it must {must}, and {fault}",
             hint=f"correct the tag {key} in MLflow",
         ) from None
 
@@ -95,7 +98,7 @@ class Source(Protocol):
     """A registry of models. Errors: ModelRegistryError, UnknownVersionError, ArtifactError, TransferError."""
 
     def discover(self, target: Target) -> Iterator[ModelVersion]:
-        """The versions whose tag `target.tag` says yes."""
+        """The versions that carry the tag `target.tag` themselves or by their model, whatever its value."""
         ...
 
     def get(self, name: str, version: str) -> ModelVersion:

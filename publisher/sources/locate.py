@@ -85,7 +85,8 @@ def _folder(
             return place, folder
     if key in tags.explicit:
         raise ArtifactError(
-            f"the tag {key} of {version} is {folder!r}, and its artifacts have no such folder{_there(roots)}",
+            f"the tag {key} of {version.carrier(key)} is {folder!r}, and its artifacts have no such "
+            f"folder{_there(roots)}",
             hint=f"correct the tag {key}, or log the folder to the version's run",
         )
     return None
@@ -116,7 +117,8 @@ def _named(
     _refuse_empty(version, source, roots)
     named = f"; its model is named {source.name!r}" if source.is_model else ""
     raise ArtifactError(
-        f"the tag MODEL_FOLDER of {version} is {folder!r}, and there is no such folder{_there(roots)}{named}",
+        f"the tag MODEL_FOLDER of {version.carrier('MODEL_FOLDER')} is {folder!r}, and there is no such "
+        f"folder{_there(roots)}{named}",
         hint="correct the tag MODEL_FOLDER, or delete it: then the version's own source is taken",
     )
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from publisher.domain import ModelVersion, Target
+from publisher.domain import ModelVersion, Registration, Target
 from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
 from publisher.sources.artifacts import Item, download, walk
@@ -19,14 +19,18 @@ from publisher.sources.base import Examined, Fetched, Part, VersionTags
 from publisher.sources.faults import redact, told
 from publisher.sources.locate import Parts, Place, locate
 from publisher.sources.places import Places
+from publisher.sources.search import lent, tagged
 
-PAGE = 10_000  # versions; ten pages of a thousand take a server seven times as long as one of ten thousand
 MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
 THREADS = 8
 SMALL = 1 << 20  # bytes of a file that describes an environment
 TELLING = ("MLmodel", ".python-version")
 TELLING_ENDS = (".txt", ".in", ".yaml", ".yml", ".toml", ".lock", ".cfg")
-YES = frozenset({"true", "1", "yes", "on"})
+# MLflow's ModelVersionStatus
+REGISTRATIONS: Mapping[str, Registration] = {
+    "PENDING_REGISTRATION": "pending",
+    "FAILED_REGISTRATION": "failed",
+}
 
 # What MLflow reads from the environment, unless the user has set it. Its own retries would keep a poll waiting
 # for four minutes before saying that no server is there.
@@ -83,25 +87,11 @@ class MlflowSource:
         return below() if below else self._client
 
     def discover(self, target: Target) -> Iterator[ModelVersion]:
-        """The versions whose tag `target.tag` is true-like (true, 1, yes, on), a page of them at a request."""
+        """The versions that carry the tag `target.tag` themselves or by their model, whatever its value."""
         if not re.fullmatch(r"[^`'\"\\\x00-\x1f]+", target.tag):
             raise SettingsError([f"the tag name {target.tag!r} of the target {target.name} holds quotes"])
-        token = None
-        while True:
-            with told(self._uri, "a search for model versions"):
-                page = self._client.search_model_versions(
-                    f"tags.`{target.tag}` LIKE '%'", max_results=PAGE, page_token=token
-                )
-            for found in page:
-                # A version that is still being copied into the registry comes with a later poll.
-                if (
-                    found.tags.get(target.tag, "").strip().lower() in YES
-                    and found.status != "PENDING_REGISTRATION"
-                ):
-                    yield self._version(found)
-            token = page.token
-            if not token:
-                return
+        for found, defaults in tagged(self._client, self._uri, target.tag):
+            yield self._version(found, defaults)
 
     def get(self, name: str, version: str) -> ModelVersion:
         """One version; raises UnknownVersionError."""
@@ -111,7 +101,9 @@ class MlflowSource:
                 hint="name it as in 3, not v3",
             )
         with told(self._uri, f"model version {name} v{version}"):
-            return self._version(self._client.get_model_version(name, version))
+            found = self._client.get_model_version(name, version)
+        with told(self._uri, f"registered model {name}"):
+            return self._version(found, lent(self._client.get_registered_model(name).tags))
 
     def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
         """Bring the version's files into `folder`; raises ArtifactError, TransferError, HostError."""
@@ -182,7 +174,7 @@ class MlflowSource:
         for key in last:
             write(key)
 
-    def _version(self, found: Any) -> ModelVersion:
+    def _version(self, found: Any, defaults: Mapping[str, str]) -> ModelVersion:
         tags = dict(found.tags)
         self._tags[found.name, str(found.version)] = dict(tags)
         return ModelVersion(
@@ -192,6 +184,8 @@ class MlflowSource:
             created=datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC),
             run_id=found.run_id or None,
             tags=tags,
+            defaults=defaults,
+            registration=REGISTRATIONS.get(found.status, "ready"),
         )
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
-"""A base image for the builders' contract."""
+"""What the contracts share: a base image for the builders, a model registry for the source."""
 
 from __future__ import annotations
 
+from tests.contract.mlflow_lab import lab, proxy
 from tests.e2e.conftest import base_layout
 
-__all__ = ["base_layout"]
+__all__ = ["base_layout", "lab", "proxy"]

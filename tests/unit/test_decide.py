@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from publisher.decide import decide, next_try
-from publisher.domain import ModelVersion, Platform, Status, Target
+from publisher.domain import ModelVersion, Platform, Registration, Status, Target
 from publisher.status import fingerprint
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TARGET = Target("lab", "EXTERNAL_TARGET_LAB", "r.example.org", (Platform("linux", "amd64"),), "python:3.11")
-VERSION = ModelVersion("m", "3", "runs:/1/m", NOW, "1", {})
+VERSION = ModelVersion("m", "3", "runs:/1/m", NOW, "1", {TARGET.tag: "true"})
 SAME = fingerprint(VERSION, TARGET)
 DIGEST = "sha256:" + "a" * 64
 PUBLISHED = Status("published", image="r/m:v3", digest=DIGEST, fingerprint=SAME)
@@ -24,6 +24,47 @@ PUBLISHING = Status("publishing", fingerprint=SAME)
 def test_never_published() -> None:
     """A version without a status is published."""
     assert decide(VERSION, TARGET, None, NOW).action == "publish"
+
+
+@pytest.mark.parametrize(
+    ("own", "models", "said"),
+    [
+        ("true", None, ""),
+        (" YES ", None, ""),
+        ("1", "false", ""),
+        (None, "On", ""),
+        (None, None, "it has no tag EXTERNAL_TARGET_LAB: not asked for"),
+        ("False", "true", "its tag EXTERNAL_TARGET_LAB is 'False': not asked for"),
+        (None, "0", "the tag EXTERNAL_TARGET_LAB of its model is '0': not asked for"),
+        ("", "true", "its tag EXTERNAL_TARGET_LAB is empty, neither true-like"),
+        ("ture", None, "its tag EXTERNAL_TARGET_LAB is 'ture', neither true-like (true, 1, yes, on) nor"),
+        (None, "x" * 99, f"of its model is '{'x' * 39}…', neither"),
+        ("a\nb", None, "is 'a\\nb', neither"),
+    ],
+)
+def test_the_value_of_its_tag(own: str | None, models: str | None, said: str) -> None:
+    """A true-like value asks; a false-like one, another one and none are told apart; the version's own wins."""
+    version = replace(
+        VERSION,
+        tags={} if own is None else {TARGET.tag: own},
+        defaults={} if models is None else {TARGET.tag: models},
+    )
+    decision = decide(version, TARGET, None, NOW)
+    assert decision.action == ("skip" if said else "publish")
+    assert said in decision.reason
+    assert decide(version, TARGET, PUBLISHED, NOW).action == "skip"
+    assert decide(version, TARGET, None, NOW, explicit=True).action == "publish"
+
+
+@pytest.mark.parametrize(
+    ("registration", "said"),
+    [("pending", "not finished its registration"), ("failed", "registration in MLflow failed")],
+)
+def test_registration(registration: Registration, said: str) -> None:
+    """A version that MLflow has not registered is not published, and the reason tells which of the two it is."""
+    decision = decide(replace(VERSION, registration=registration), TARGET, None, NOW)
+    assert decision.action == "skip"
+    assert said in decision.reason
 
 
 def test_published() -> None:
@@ -52,10 +93,11 @@ def test_failed_for_good() -> None:
     assert decide(VERSION, TARGET, replace(FAILED, reason=""), NOW).reason.endswith("not recorded")
 
 
+@pytest.mark.parametrize("where", ["tags", "defaults"])
 @pytest.mark.parametrize("retry", [None, NOW + timedelta(hours=1)])
-def test_failed_and_changed(retry: datetime | None) -> None:
-    """A failure is tried again at once when the version's tags or the target's settings have changed."""
-    changed = replace(VERSION, tags={"MODEL_FOLDER": "other"})
+def test_failed_and_changed(retry: datetime | None, where: str) -> None:
+    """A failure is tried again at once when the tags of the version or of its model have changed since."""
+    changed = replace(VERSION, **{where: {TARGET.tag: "true", "MODEL_FOLDER": "other"}})
     decision = decide(changed, TARGET, replace(FAILED, next_try=retry), NOW)
     assert decision.action == "publish"
     assert "changed since" in decision.reason
