@@ -36,6 +36,8 @@ class Settings:
     model_name: str | None = None
     model_version: str | None = None
     jobs: int = 8  # transfers at once
+    local_artifacts: bool | None = None  # None: where the MLflow server is on this machine
+    artifact_hosts: tuple[str, ...] = ()  # host[:port], in lower case
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -94,6 +96,8 @@ def load(
         model_name=keys.model_name,
         model_version=keys.model_version,
         jobs=keys.jobs,
+        local_artifacts=keys.local_artifacts,
+        artifact_hosts=keys.artifact_hosts,
     )
 
 

@@ -200,6 +200,20 @@ def _tracking_uri(value: str) -> str:
     return value
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    expected = "expected a list of host or host:port, such as artifacts.example.org:5500"
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(expected)
+    found = [name.strip().lower() for name in names]
+    for name in found:
+        if "@" in name:
+            raise ValueError("must not hold credentials: these hosts are sent those of the MLflow server")
+        if not re.fullmatch(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", name):
+            raise ValueError(f"{expected}, got {name!r}")
+    return tuple(dict.fromkeys(found))
+
+
 # In TOML a number without quotes is natural for these.
 _Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
 _Folder = AfterValidator(lambda path: path.expanduser())
@@ -267,6 +281,8 @@ class Keys(BaseSettings):
     model_version: Annotated[str | None, _Digits] = Field(
         None, pattern=r"^[1-9][0-9]*$", description="the number of a model version, such as 8"
     )
+    local_artifacts: bool | None = Field(None, description="true or false")
+    artifact_hosts: Annotated[Any, PlainValidator(_hosts)] = Field((), description="a list of hosts")
     targets: dict[TargetName, TargetKeys] = Field(
         default_factory=dict, description="tables [targets.NAME], NAME of letters, digits, - and _"
     )

@@ -196,7 +196,12 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
     for place in (settings.work_folder, settings.cache_folder):
         scratch.reap(place)
     stages = Stages(
-        source=MlflowSource(settings.mlflow_tracking_uri, environ),
+        source=MlflowSource(
+            settings.mlflow_tracking_uri,
+            environ,
+            local_artifacts=settings.local_artifacts,
+            artifact_hosts=settings.artifact_hosts,
+        ),
         bases=bases,
         resolver=Resolver(settings.cache_folder, dict(environ)),
         builders=builders,

@@ -138,7 +138,7 @@ class Places:
                 )
             return LocalStorage(Path(url2pathname(url.path)))
         if url.scheme in ("mlflow-artifacts", "http", "https"):
-            if url.netloc and url.netloc not in self._hosts and not self._is_server(uri):
+            if url.netloc and url.netloc.lower() not in self._hosts and not self._is_server(uri):
                 raise ArtifactError(
                     f"the files of {subject} are on {url.hostname}, which is not the MLflow server",
                     hint="only the server that MLFLOW_TRACKING_URI names is sent its credentials",

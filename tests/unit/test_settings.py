@@ -128,8 +128,8 @@ def test_all_faults_come_at_once_with_their_keys_and_places() -> None:
         "targets.my-target.pythn in publisher.toml: unknown key; did you mean python?",
         f"targets.two in publisher.toml: has no registry: {registry}",
         "targets.two.insecure in publisher.toml: expected true or false, got 'maybe'",
-        "tokn in publisher.toml: unknown key; expected one of cache_folder, jobs, mlflow_tracking_uri, "
-        "model_name, model_version, targets, work_folder",
+        "tokn in publisher.toml: unknown key; expected one of artifact_hosts, cache_folder, jobs, "
+        "local_artifacts, mlflow_tracking_uri, model_name, model_version, targets, work_folder",
     }
 
 
@@ -389,3 +389,23 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     settings = load({}, MLFLOW)
     assert (settings.jobs, settings.mlflow_tracking_uri) == (8, "http://127.0.0.1:5000")
+
+
+def test_where_artifacts_may_be() -> None:
+    """Hosts of artifacts and the permission for local files come from the file and from variables."""
+    written('artifact_hosts = ["A.example.org:5500", "b"]\nlocal_artifacts = false')
+    settings = load({}, MLFLOW)
+    assert settings.artifact_hosts == ("a.example.org:5500", "b")
+    assert settings.local_artifacts is False
+    settings = load(
+        {}, {**MLFLOW, "PUBLISHER_ARTIFACT_HOSTS": "[::1]:5000", "PUBLISHER_LOCAL_ARTIFACTS": "true"}
+    )
+    assert (settings.artifact_hosts, settings.local_artifacts) == (("[::1]:5000",), True)
+
+
+@pytest.mark.parametrize("value", ["https://a.example.org", "a b", "a/b", "", "a:b", "someone:canary@a"])
+def test_a_host_that_is_none(value: str) -> None:
+    """What is no host is told with an example, and what stands before an @ is never shown."""
+    [fault] = faults(MLFLOW, f"artifact_hosts = [{value!r}]")
+    assert fault.startswith("artifact_hosts in ")
+    assert "canary" not in fault
