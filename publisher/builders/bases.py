@@ -20,6 +20,7 @@ from publisher.errors import BuildError
 from publisher.oci import rootfs
 from publisher.oci.images import Images, missing, select
 from publisher.oci.layout import Descriptor, Layout
+from publisher.paths import is_relative
 
 LABEL = "io.github.model-publisher.python"
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -86,7 +87,10 @@ class Bases:
             self.keep(known)
         facts = known.document
         match = re.fullmatch(r"(\d+)\.(\d+)", str(facts["glibc"]))
-        if not re.fullmatch(r"3\.\d+(\.\d+)?", str(facts["python"])) or not match:
+        # The facts come from the image's labels, or from whoever may write to the cache repository: what is
+        # started on this machine must lie in the image's own folder.
+        inside = is_relative(str(facts["executable"])[1:]) and str(facts["executable"]).startswith("/")
+        if not re.fullmatch(r"3\.\d+(\.\d+)?", str(facts["python"])) or not match or not inside:
             raise BuildError(
                 f"the base image {name} has no Python that its settings and files agree on: {facts}"
             )
