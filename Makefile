@@ -48,5 +48,5 @@ bench: venv engines ## the benchmarks: ratios measured in one run
 	$(BIN)/python benchmarks/run.py
 
 clean: ## remove what make made in this folder
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find publisher tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

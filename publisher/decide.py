@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from packaging.version import Version
+
+from publisher import __version__
 from publisher.domain import Decision, ModelVersion, Status, Target
 from publisher.status import fingerprint
 
@@ -45,12 +48,13 @@ def decide(
     *,
     explicit: bool = False,
     force: bool = False,
+    release: str = __version__,
 ) -> Decision:
     """Whether to publish `version` to `target`.
 
     `explicit`: a person asked for this version by name. Then it is always looked at: what is published already
     is found to be so in the container registry, and comes to the same digest. `force`: replace what is there.
-    `now` has a time zone.
+    `now` has a time zone. `release`: publisher's own.
     """
     if force or explicit:
         return Decision("publish", "asked for with --force" if force else "asked for by name")
@@ -64,7 +68,7 @@ def decide(
         return _published(version, status, same)
     if status.state == "publishing":
         return _claimed(status, now)
-    return _failed(status, same, now)
+    return _failed(status, same, now, release)
 
 
 def next_try(attempts: int, now: datetime, retryable: bool) -> datetime | None:
@@ -93,10 +97,14 @@ def _claimed(status: Status, now: datetime) -> Decision:
     return Decision("publish", "a publisher stopped in the middle")
 
 
-def _failed(status: Status, same: bool, now: datetime) -> Decision:
+def _failed(status: Status, same: bool, now: datetime, release: str) -> Decision:
     reason = status.reason or "the reason was not recorded"
     if not same:
         return Decision("publish", "it failed, and its tags or the target's settings have changed since")
+    if status.next_try is None and _newer(release, status.release):
+        return Decision(
+            "publish", f"it failed with publisher {status.release or 'of old'}, and this is {release}"
+        )
     if status.next_try is None:
         return Decision(
             "skip",
@@ -106,6 +114,14 @@ def _failed(status: Status, same: bool, now: datetime) -> Decision:
     if now < status.next_try:
         return Decision("skip", f"next try at {_shown(status.next_try)}: {reason}")
     return Decision("publish", f"attempt {status.attempts + 1}")
+
+
+def _newer(release: str, than: str) -> bool:
+    """Not merely another: of two publishers side by side only one tries again, and only once."""
+    try:
+        return Version(release) > Version(than)
+    except ValueError:  # anybody may write a tag
+        return not than
 
 
 def _shown(moment: datetime) -> str:

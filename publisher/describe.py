@@ -71,6 +71,12 @@ def _words(version: ModelVersion, tag: str, text: str) -> list[str]:
 
 
 def _environment(version: ModelVersion) -> tuple[tuple[str, str], ...]:
+    if "\0" in version.name:
+        # runc refuses such a variable, so the image could be pushed and never run.
+        raise ArtifactError(
+            f"the name of the model {version.name!r} holds a NUL character, which no variable can",
+            hint="Register the model under another name.",
+        )
     return (
         ("HOME", "/tmp"),  # noqa: S108 - the user is a number without a home, and libraries look for one
         ("LOG_LEVEL", "INFO"),

@@ -235,7 +235,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the status tags of one target on a model version say (see status.py)."""
+    """What the status tags of one target on a model version say (see status.py). `release`: of the publisher that
+    wrote it."""
 
     state: State
     reason: str = ""
@@ -245,6 +246,7 @@ class Status:
     attempts: int = 0
     updated: datetime | None = None
     next_try: datetime | None = None
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,55 @@
-"""Names of images out of names of models: documented, and no two models share one."""
+"""Names of images out of names of models (docs/names.md): no two models share one, and none ever changes."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 from publisher.domain import ModelVersion, Target
 from publisher.errors import BuildError
 from publisher.oci.reference import Reference
 
-_REPOSITORY_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+LONGEST = 100  # characters of what {model} becomes
+READABLE = 60  # of them, before the mark
+# The names that every registry takes: ECR and GitLab refuse two separators in a row, Docker Hub one character.
+_PLAIN = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_MARKED = re.compile(r".*-[0-9a-f]{20}", re.DOTALL)
+_RESERVED = frozenset({"publisher-cache"})  # where targets keep what they remember, unless told otherwise
 
 
 def repository_name(model: str) -> str:
-    """`model` where it is a repository name as it stands, else a readable form with a hash of the whole name.
+    """`model` where it is a repository name as it stands, else a readable form with a mark of the whole name.
 
-    ``Fraud Model`` becomes ``fraud-model-1f7c2ab9``: the hash keeps it apart from ``fraud-model``.
+    ``Fraud Model`` becomes ``fraud-model-`` and the first 20 hex digits of its SHA-256. A plain name that looks as
+    if it were such a form gets a mark too, so that nobody can register a model under another one's repository.
     """
-    if _REPOSITORY_NAME.fullmatch(model) and len(model) <= 128:
+    if (
+        _PLAIN.fullmatch(model)
+        and 2 <= len(model) <= LONGEST
+        and not _MARKED.fullmatch(model)
+        and model not in _RESERVED
+    ):
         return model
-    words = re.findall(r"[a-z0-9]+", model.lower())
-    readable = "-".join(words)[:64].strip("-")
-    mark = hashlib.sha256(model.encode()).hexdigest()[:8]
-    return f"{readable}-{mark}" if readable else f"model-{mark}"
+    # Single code points of JSON may be halves of a pair, which UTF-8 proper refuses.
+    mark = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    return f"{_readable(model) or 'model'}-{mark}"
+
+
+def _readable(model: str) -> str:
+    # Canonical decomposition alone, because it is the one that no later Unicode changes.
+    ascii_only = "".join(c if c.isascii() else "" if unicodedata.combining(c) else " " for c in _nfd(model))
+    return "-".join(re.findall(r"[a-z0-9]+", ascii_only.lower()))[:READABLE].strip("-")
+
+
+def _nfd(model: str) -> str:
+    return unicodedata.normalize("NFD", model)
 
 
 def image_name(target: Target, version: ModelVersion) -> str:
     """The image of a version for a target, by the target's template.
 
-    Raises BuildError where the template and the names do not make a reference.
+    Raises BuildError where the template and the names do not make a reference, or one that is not an image's.
     """
     text = target.image.format(
         registry=target.registry,
@@ -37,12 +58,23 @@ def image_name(target: Target, version: ModelVersion) -> str:
         target=target.name.lower(),
     )
     if target.layout_folder is None:
-        parse(text)
+        repository = parse(text).repository
+        if target.cache and parse(target.cache.format(registry=target.registry)).repository == repository:
+            raise BuildError(
+                f"{repository} is the cache of the target {target.name}, and would be the image of {version} too",
+                hint="Give `cache` of the target another name.",
+            )
     return text
 
 
 def parse(text: str) -> Reference:
+    """Read an image's name. Raises BuildError where it is none, or longer than clients take with its host."""
     try:
-        return Reference.parse(text)
+        found = Reference.parse(text)
     except ValueError as error:
         raise BuildError(str(error), hint="Correct `registry` or `image` of the target.") from error
+    if len(str(found.repository)) > 255:
+        raise BuildError(
+            f"{found.repository} has more than 255 characters", hint="Shorten `registry` of the target."
+        )
+    return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from publisher import environments, scratch, status
+from publisher import __version__, environments, scratch, status
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
 from publisher.decide import next_try
@@ -244,6 +244,7 @@ class _Record:
             attempts=0 if state == "published" else attempts,
             updated=self.stages.now(),
             next_try=next_try,
+            release=__version__,
         )
         tags = status.to_tags(now, self.target.name)
         gone = status.stale(self.version.tags, now, self.target.name)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from publisher.domain import ModelVersion, State, Status, Target
 
-_DEFAULTS = {each.name: each.default for each in fields(Target)}
-FIELDS = ("reason", "image", "digest", "fingerprint", "attempts", "updated", "next_try", "state")
+FIELDS = ("reason", "image", "digest", "fingerprint", "attempts", "updated", "next_try", "release", "state")
+_FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
+_NO_IMAGE = frozenset({"name", "tag", "cache", "insecure"})
 
 
 def read(tags: Mapping[str, str], target_name: str) -> Status | None:
@@ -35,6 +36,7 @@ def read(tags: Mapping[str, str], target_name: str) -> Status | None:
         attempts=int(attempts) if re.fullmatch(r"[0-9]{1,6}", attempts) else 0,
         updated=_time(values["updated"]),
         next_try=_time(values["next_try"]),
+        release=values["release"],
     )
 
 
@@ -48,6 +50,7 @@ def to_tags(status: Status, target_name: str) -> dict[str, str]:
         "attempts": str(status.attempts) if status.attempts else "",
         "updated": _text(status.updated),
         "next_try": _text(status.next_try),
+        "release": status.release,
         "state": status.state,
     }
     return {key(target_name, field): values[field] for field in FIELDS if values[field]}
@@ -66,33 +69,32 @@ def key(target_name: str, field: str) -> str:
 def fingerprint(version: ModelVersion, target: Target) -> str:
     """16 hex digits over all that is known before anything is fetched and that decides what is published.
 
-    Not in it: the credentials, the cache, and how the registry is reached, for they change no image.
+    Not in it: the credentials, the cache, and how the registry is reached, for they change no image. A setting of
+    the target is in it unless it is named here, and one that came later counts where it is not at its default: so
+    a new release of publisher does not make everything look changed.
     """
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "version": [version.name, version.version, version.source, version.run_id],
         "tags": sorted(item for item in version.effective_tags.items() if item[0].startswith("MODEL_")),
-        "target": [
-            target.registry,
-            target.image,
-            [str(platform) for platform in target.platforms],
-            target.base if isinstance(target.base, str) else dict(target.base),
-            target.builder,
-            target.python,
-            target.resolve,
-            target.user,
-            target.bytecode,
-        ],
+        "target": [_plain(getattr(target, name)) for name in _FIRST],
     }
-    packages = {
-        "index": target.index,
-        "constraints": target.constraints,
-        "sdist": target.sdist,
-        "conda": target.conda,
+    later = {
+        field.name: _plain(getattr(target, field.name))
+        for field in fields(target)
+        if field.name not in _NO_IMAGE.union(_FIRST) and getattr(target, field.name) != field.default
     }
-    # Only what is set: a key that is new to publisher must not make every published version due again.
-    if chosen := {key: value for key, value in packages.items() if value != _DEFAULTS[key]}:
-        content["packages"] = chosen
+    if later:
+        content["later"] = later
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    """A setting's value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, bool | int | None) else str(value)
 
 
 def _text(moment: datetime | None) -> str:

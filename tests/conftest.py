@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# A test that is slow on a busy machine is not wrong, and a folder of examples in the checkout helps nobody.
+settings.register_profile("project", deadline=None, database=None)
+settings.load_profile("project")
+
 pytest_plugins = ["tests.engines.docker", "tests.engines.mlflow", "tests.engines.registry"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from publisher import __version__
 from publisher.decide import decide, next_try
 from publisher.domain import ModelVersion, Platform, Registration, Status, Target
 from publisher.status import fingerprint
@@ -17,7 +18,7 @@ VERSION = ModelVersion("m", "3", "runs:/1/m", NOW, "1", {TARGET.tag: "true"})
 SAME = fingerprint(VERSION, TARGET)
 DIGEST = "sha256:" + "a" * 64
 PUBLISHED = Status("published", image="r/m:v3", digest=DIGEST, fingerprint=SAME)
-FAILED = Status("failed", "no wheel for linux/arm64", fingerprint=SAME, attempts=2)
+FAILED = Status("failed", "no wheel for linux/arm64", fingerprint=SAME, attempts=2, release=__version__)
 PUBLISHING = Status("publishing", fingerprint=SAME)
 
 
@@ -91,6 +92,26 @@ def test_failed_for_good() -> None:
     assert decision.action == "skip"
     assert decision.reason.endswith("change: no wheel for linux/arm64")
     assert decide(VERSION, TARGET, replace(FAILED, reason=""), NOW).reason.endswith("not recorded")
+
+
+@pytest.mark.parametrize(
+    ("wrote", "runs", "action"),
+    [
+        ("0.1.0", "0.2.0", "publish"),
+        ("0.9.0", "0.10.0", "publish"),
+        ("", "0.2.0", "publish"),
+        ("0.2.0", "0.2.0", "skip"),
+        ("0.3.0", "0.2.0", "skip"),
+        ("nonsense", "0.2.0", "skip"),
+        ("9" * 5000, "0.2.0", "skip"),
+    ],
+)
+def test_failed_for_good_with_an_older_publisher(wrote: str, runs: str, action: str) -> None:
+    """A newer publisher tries once what an older one could not; two side by side do not take turns."""
+    decision = decide(VERSION, TARGET, replace(FAILED, release=wrote), NOW, release=runs)
+    assert decision.action == action
+    waiting = replace(FAILED, release=wrote, next_try=NOW + timedelta(hours=1))
+    assert decide(VERSION, TARGET, waiting, NOW, release=runs).action == "skip"
 
 
 @pytest.mark.parametrize("where", ["tags", "defaults"])

@@ -21,6 +21,7 @@ FULL = Status(
     attempts=3,
     updated=NOON,
     next_try=NOON + timedelta(minutes=4),
+    release="0.1.0",
 )
 TARGET = Target("lab", "EXTERNAL_TARGET_LAB", "r.example.org", (Platform("linux", "amd64"),), "python:3.11")
 VERSION = ModelVersion("m", "3", "runs:/1/m", NOON, "1", {"MODEL_FOLDER": "mymodel", "owner": "ann"})
@@ -84,7 +85,7 @@ def test_stale_keys() -> None:
     """What the new status no longer says is to be deleted; other tags and other targets are not touched."""
     have = {**to_tags(FULL, "lab"), **to_tags(FULL, "live"), "MODEL_FOLDER": "m"}
     now = Status("published", image=FULL.image, digest=DIGEST, updated=NOON)
-    gone = {key("lab", field) for field in ("reason", "fingerprint", "attempts", "next_try")}
+    gone = {key("lab", field) for field in ("reason", "fingerprint", "attempts", "next_try", "release")}
     assert set(stale(have, now, "lab")) == gone
 
 
@@ -106,11 +107,23 @@ def test_the_fingerprint_is_stable() -> None:
         {"resolve": "latest"},
         {"user": "1:1"},
         {"bytecode": False},
+        {"index": "https://pypi.example.org/simple"},
+        {"constraints": "constraints.txt"},
+        {"sdist": "refuse"},
+        {"conda": "pip"},
+        {"base": {"3.11": "python:3.11"}},
     ],
 )
 def test_settings_that_matter(change: dict[str, object]) -> None:
     """A setting that decides what is published changes the fingerprint."""
     assert fingerprint(VERSION, replace(TARGET, **change)) != fingerprint(VERSION, TARGET)  # type: ignore[arg-type]
+
+
+def test_no_setting_is_forgotten() -> None:
+    """Every setting of a target is told by one of the two tests around this one to matter or not to."""
+    tests = test_settings_that_matter, test_settings_that_do_not_matter
+    told = [change for test in tests for change in test.pytestmark[0].args[1]]  # type: ignore[attr-defined]
+    assert {key for change in told for key in change} == {each.name for each in fields(Target)}
 
 
 @pytest.mark.parametrize("change", [{"cache": "x"}, {"insecure": True}, {"tag": "T"}, {"name": "live"}])

@@ -1,0 +1,46 @@
+"""What an image says of the version that it was made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from publisher.describe import describe
+from publisher.domain import BaseImage, ImageSpec, ModelVersion, Platform, Target
+from publisher.errors import ArtifactError
+from publisher.sources.base import Fetched
+
+BASE = BaseImage(
+    "docker.io/library/python:3.11-slim", "sha256:" + "b" * 64, "3.11.7", "/usr/bin/python", (2, 36)
+)
+TARGET = Target("T", "TAG", "quay.io/team", (Platform("linux", "amd64"),), "base")
+
+
+def spec(name: str, folder: Path) -> ImageSpec:
+    version = ModelVersion(name, "7", "runs:/1/m", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "1")
+    model = folder / "model"
+    model.mkdir()
+    return describe(version, TARGET, Fetched(folder, model, None, None, 0), BASE, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["fraud", "Fraud Model", "模型 🚀", "x\nRUN evil", "a" * 300, '"q\\', "{version}"]
+)
+def test_labels_and_variables_have_the_real_name(name: str, tmp_path: Path) -> None:
+    """Whatever the repository is called, the labels say which model and version it is, as registered."""
+    made = spec(name, tmp_path)
+    labels = dict(made.labels)
+    assert labels["org.opencontainers.image.title"] == labels["io.github.model-publisher.model"] == name
+    assert labels["org.opencontainers.image.version"] == "v7"
+    assert labels["io.github.model-publisher.version"] == "7"
+    assert labels["org.opencontainers.image.source"] == f"models:/{name}/7"
+    assert dict(made.environment)["MODEL_NAME"] == name
+
+
+def test_a_name_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:
+    """An image with a NUL in a variable would be pushed and never start."""
+    with pytest.raises(ArtifactError, match="holds a NUL character") as caught:
+        spec("a\0b", tmp_path)
+    assert caught.value.hint
