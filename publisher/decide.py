@@ -46,6 +46,7 @@ def decide(
     status: Status | None,
     now: datetime,
     *,
+    abandoned: bool = False,
     explicit: bool = False,
     force: bool = False,
     release: str = __version__,
@@ -54,7 +55,8 @@ def decide(
 
     `explicit`: a person asked for this version by name. Then it is always looked at: what is published already
     is found to be so in the container registry, and comes to the same digest. `force`: replace what is there.
-    `now` has a time zone. `release`: publisher's own.
+    `abandoned`: the process of the status' claim is known to be gone. `now` has a time zone. `release`: publisher's
+    own.
     """
     if force or explicit:
         return Decision("publish", "asked for with --force" if force else "asked for by name")
@@ -67,7 +69,7 @@ def decide(
     if status.state == "published":
         return _published(version, status, same)
     if status.state == "publishing":
-        return _claimed(status, now)
+        return _claimed(status, now, abandoned)
     return _failed(status, same, now, release)
 
 
@@ -91,8 +93,8 @@ def _published(version: ModelVersion, status: Status, same: bool) -> Decision:
     )
 
 
-def _claimed(status: Status, now: datetime) -> Decision:
-    if status.updated is not None and abs(now - status.updated) < CLAIM:
+def _claimed(status: Status, now: datetime, abandoned: bool) -> Decision:
+    if not abandoned and status.updated is not None and abs(now - status.updated) < CLAIM:
         return Decision("skip", f"another publisher is at it since {_shown(status.updated)}")
     return Decision("publish", "a publisher stopped in the middle")
 

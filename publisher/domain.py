@@ -235,8 +235,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the status tags of one target on a model version say (see status.py). `release`: of the publisher that
-    wrote it."""
+    """What the status tags of one target on a model version say (see status.py). `claim`: which process is at it;
+    `release`: of the publisher that wrote it."""
 
     state: State
     reason: str = ""
@@ -244,6 +244,7 @@ class Status:
     digest: str = ""
     fingerprint: str = ""
     attempts: int = 0
+    claim: str = ""
     updated: datetime | None = None
     next_try: datetime | None = None
     release: str = ""

@@ -242,6 +242,7 @@ class _Record:
             digest=digest,
             fingerprint=status.fingerprint(self.version, self.target),
             attempts=0 if state == "published" else attempts,
+            claim=scratch.below(self.stages.work_folder).claim if state == "publishing" else "",
             updated=self.stages.now(),
             next_try=next_try,
             release=__version__,

@@ -15,7 +15,18 @@ from typing import Any, cast, get_args
 
 from publisher.domain import ModelVersion, State, Status, Target
 
-FIELDS = ("reason", "image", "digest", "fingerprint", "attempts", "updated", "next_try", "release", "state")
+FIELDS = (
+    "reason",
+    "image",
+    "digest",
+    "fingerprint",
+    "attempts",
+    "claim",
+    "updated",
+    "next_try",
+    "release",
+    "state",
+)
 _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
 _NO_IMAGE = frozenset({"name", "tag", "cache", "insecure"})
 
@@ -34,6 +45,7 @@ def read(tags: Mapping[str, str], target_name: str) -> Status | None:
         digest=digest if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else "",
         fingerprint=values["fingerprint"],
         attempts=int(attempts) if re.fullmatch(r"[0-9]{1,6}", attempts) else 0,
+        claim=values["claim"],
         updated=_time(values["updated"]),
         next_try=_time(values["next_try"]),
         release=values["release"],
@@ -48,6 +60,7 @@ def to_tags(status: Status, target_name: str) -> dict[str, str]:
         "digest": status.digest,
         "fingerprint": status.fingerprint,
         "attempts": str(status.attempts) if status.attempts else "",
+        "claim": status.claim,
         "updated": _text(status.updated),
         "next_try": _text(status.next_try),
         "release": status.release,

@@ -117,7 +117,9 @@ class App:
         return done
 
     def _decide(self, version: ModelVersion, target: Target) -> Decision:
-        return decide(version, target, status.read(version.tags, target.name), self.stages.now())
+        known = status.read(version.tags, target.name)
+        gone = bool(known and scratch.abandoned(known.claim, self.settings.work_folder))
+        return decide(version, target, known, self.stages.now(), abandoned=gone)
 
     def _unconfigured(self, version: ModelVersion) -> list[str]:
         """Tags of the version that look like targets, of which there is none here."""

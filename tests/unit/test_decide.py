@@ -175,3 +175,10 @@ def test_waits_double_up_to_an_hour() -> None:
 def test_no_second_try() -> None:
     """What cannot succeed later has no next try."""
     assert next_try(1, NOW, False) is None
+
+
+def test_claimed_by_a_process_that_is_gone() -> None:
+    """Where it is known that the publisher of a fresh claim is gone, nobody waits for the claim's age."""
+    claimed = replace(PUBLISHING, claim="x-y", updated=NOW - timedelta(minutes=1))
+    assert decide(VERSION, TARGET, claimed, NOW).action == "skip"
+    assert decide(VERSION, TARGET, claimed, NOW, abandoned=True).action == "publish"

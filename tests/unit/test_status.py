@@ -19,6 +19,7 @@ FULL = Status(
     digest=DIGEST,
     fingerprint="0123456789abcdef",
     attempts=3,
+    claim="0123456789abcdef-abcdefgh",
     updated=NOON,
     next_try=NOON + timedelta(minutes=4),
     release="0.1.0",
@@ -85,7 +86,9 @@ def test_stale_keys() -> None:
     """What the new status no longer says is to be deleted; other tags and other targets are not touched."""
     have = {**to_tags(FULL, "lab"), **to_tags(FULL, "live"), "MODEL_FOLDER": "m"}
     now = Status("published", image=FULL.image, digest=DIGEST, updated=NOON)
-    gone = {key("lab", field) for field in ("reason", "fingerprint", "attempts", "next_try", "release")}
+    gone = {
+        key("lab", field) for field in ("reason", "fingerprint", "attempts", "claim", "next_try", "release")
+    }
     assert set(stale(have, now, "lab")) == gone
 
 
