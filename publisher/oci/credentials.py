@@ -2,80 +2,88 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from publisher.errors import SettingsError
+from publisher.oci import credential_helpers as helpers
+from publisher.oci.docker_config import Source, sources
+from publisher.oci.identity import BasicAuth, Identity, places, registry_host
 
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
-# `docker login` writes https://index.docker.io/v1/; images are named docker.io; registry-1 answers.
-_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-
-
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """A user name with a password, or with an identity token that buys access tokens (OAuth 2 refresh)."""
-
-    username: str
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-
-    def header(self) -> str:
-        """The value of an ``Authorization`` header."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-    def secrets(self) -> Iterator[str]:
-        """Every form in which a secret of this could turn up in a text."""
-        for secret in (self.password, self.identity_token):
-            if secret:
-                yield secret
-                yield base64.b64encode(secret.encode()).decode()
-        if self.password:
-            yield self.header().removeprefix("Basic ")
+__all__ = ["BasicAuth", "Credentials"]
 
 
-@dataclass(frozen=True, slots=True)
 class Credentials:
-    """By host, as `registry_host` normalises it."""
+    """By ``host``, as `registry_host` normalises it, or ``host/namespace``. Safe for several threads.
 
-    by_host: Mapping[str, BasicAuth] = field(default_factory=dict)
+    Helpers are programs that take their time: one is asked when a repository of its host is first used.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[str, BasicAuth] | None = None,
+        more: Sequence[Source] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._sources = (Source(dict(known or {})), *more)
+        self._environ = dict(environ or {})
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[str, str], Identity] = {}
+        self._told = {auth for source in self._sources for auth in source.entries.values()}
 
     @classmethod
     def load(cls, environ: Mapping[str, str], registry_hosts: Sequence[str] = ()) -> Credentials:
-        """From `environ` and Docker's config.json; `registry_hosts` are those that the settings name.
+        """From `environ` and the files of Docker and podman; `registry_hosts` are those that the settings name.
 
         REGISTRY_USER and REGISTRY_TOKEN belong to the host of REGISTRY_URL or, without it, to the only host
-        of `registry_hosts`. They win over config.json. Raises SettingsError, with every fault.
+        of `registry_hosts`. They win over the files. Raises SettingsError.
         """
-        # Later sources win. Credential helpers (credHelpers, credsStore) would be one more source, first.
-        sources = (_docker_config(environ), _environment(environ, registry_hosts))
-        return cls({host: auth for source in sources for host, auth in source.items()})
+        return cls(_environment(environ, registry_hosts), list(sources(environ)), environ)
 
-    def for_host(self, host: str) -> BasicAuth | None:
-        """What to show to `host` (``name[:port]``), None where nothing is known for exactly that host."""
-        return self.by_host.get(registry_host(host) or host)
+    def identity(self, host: str, name: str = "") -> Identity:
+        """Who we are in the repository `name` of `host` (``name[:port]``), and to no other host."""
+        host = registry_host(host) or host
+        faults: list[str] = []
+        for source in self._sources:
+            helper = source.helper(host)
+            for place in places(host, name):
+                if place == host and helper:
+                    found = self._from(helper, host)
+                    if found.auth:
+                        return found
+                    faults += [found.fault] if found.fault else []
+                if place in source.entries:
+                    return Identity(source.entries[place])
+        return Identity(fault="; ".join(dict.fromkeys(faults)))
 
     def secrets(self) -> frozenset[str]:
-        """All forms of all secrets, for a log's redaction."""
-        return frozenset(secret for auth in self.by_host.values() for secret in auth.secrets())
+        """All forms of all secrets that are known by now, for a log's redaction."""
+        return frozenset(secret for auth in frozenset(self._told) for secret in auth.secrets())
 
+    def _from(self, helper: str, host: str) -> Identity:
+        """Asked once for each host, and answered to all."""
 
-def registry_host(text: str) -> str | None:
-    """``name[:port]``, in lower case, of a host, a prefix or a URL; None where there is no such thing.
+        def ask() -> BasicAuth | None:
+            found = helpers.ask(helper, host, self._environ)
+            if found:
+                self._told.add(found)
+            return found
 
-    Text with user information (``a@b``) has no host: which of the two was meant is not ours to guess.
-    """
-    _, scheme, rest = text.strip().partition("://")
-    host = (rest if scheme else text.strip()).partition("/")[0].lower()
-    if not _HOST.fullmatch(host):
-        return None
-    return "docker.io" if host in _DOCKER_HUB else host
+        def again() -> BasicAuth | None:
+            with suppress(helpers.HelperError):
+                return ask()
+            return None
+
+        with self._lock:
+            if (helper, host) not in self._asked:
+                try:
+                    made = Identity(ask(), ask=again)
+                except helpers.HelperError as error:
+                    # No fault yet: what is public is read without credentials, as everybody may.
+                    made = Identity(fault=str(error))
+                self._asked[helper, host] = made
+            return self._asked[helper, host]
 
 
 def _environment(environ: Mapping[str, str], registry_hosts: Sequence[str]) -> dict[str, BasicAuth]:
@@ -103,56 +111,3 @@ def _environment(environ: Mapping[str, str], registry_hosts: Sequence[str]) -> d
             hint="Set REGISTRY_URL to their registry, and keep the others' in Docker's config.json",
         )
     return {host: BasicAuth(user, token) for host in hosts}
-
-
-def _docker_config(environ: Mapping[str, str]) -> dict[str, BasicAuth]:
-    home = environ.get("HOME") or environ.get("USERPROFILE")
-    if environ.get("DOCKER_CONFIG"):
-        path = Path(environ["DOCKER_CONFIG"]) / "config.json"
-    elif home:
-        path = Path(home) / ".docker" / "config.json"
-    else:
-        return {}
-    try:
-        document = json.loads(path.read_bytes())
-        entries = document.get("auths") or {}
-        # A key that is a bare host is more exact than one with a scheme and a path: it comes last, and wins.
-        keys = sorted(entries, key=lambda key: registry_host(key) == key.lower())
-        found = {registry_host(key): _entry(key, entries[key]) for key in keys}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from None
-    except _EntryError as error:
-        raise SettingsError([f"{path}: {error}"], hint="Log in again, or mend the file") from None
-    except (ValueError, AttributeError, TypeError):
-        # `from None`: the JSON error's own text and context hold the content
-        raise SettingsError(
-            [f"{path} is not Docker's configuration in JSON"], hint="Mend or remove the file"
-        ) from None
-    return {host: auth for host, auth in found.items() if host and auth}
-
-
-class _EntryError(Exception):
-    """An entry of `auths` that cannot be read. Tells its key, never its value."""
-
-
-def _entry(key: str, entry: Any) -> BasicAuth | None:
-    """None for an empty entry: `docker login` leaves ``{}`` where a credential helper keeps the secret."""
-    if not isinstance(entry, dict):
-        raise _EntryError(f"the entry for {key} is not an object")
-    fields = {name: entry.get(name) or "" for name in ("username", "password", "auth", "identitytoken")}
-    if not all(isinstance(value, str) for value in fields.values()):
-        raise _EntryError(f"the entry for {key} holds something else than text")
-    user, password = fields["username"], fields["password"]
-    if fields["auth"]:
-        try:
-            text = base64.b64decode(fields["auth"], validate=True).decode().rstrip("\0")
-        except (binascii.Error, UnicodeDecodeError):
-            raise _EntryError(f"the entry for {key} has an auth that is not base64") from None
-        user, colon, password = text.partition(":")
-        if not colon:
-            raise _EntryError(f"the entry for {key} has an auth that is not user:password")
-    if not password and not fields["identitytoken"]:
-        return None
-    return BasicAuth(user, password, fields["identitytoken"])

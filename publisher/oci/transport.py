@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from publisher.oci.authorization import Authorization, Scopes
 from publisher.oci.connections import exchange, session
 from publisher.oci.credentials import Credentials
 from publisher.oci.hosts import Origin
+from publisher.oci.identity import BasicAuth
 from publisher.oci.reference import api_host
 
 T = TypeVar("T")
@@ -43,12 +45,10 @@ class Transport:
         self._timeout = access.timeout
         self._retries = access.retries
         self._session = session(access.certificates)
-        self._authorization = Authorization(
-            self.origin,
-            credentials.for_host(host),
-            self._session,
-            access.realms | _REALMS.get(host, frozenset()),
-        )
+        self._credentials = credentials
+        self._realms = access.realms | _REALMS.get(host, frozenset())
+        self._authorizations: dict[tuple[BasicAuth | None, str], Authorization] = {}
+        self._lock = threading.Lock()
         self._answered = False
 
     def patiently(self, attempt: Callable[[], T]) -> T:
@@ -74,22 +74,34 @@ class Transport:
         """
         url = url if "://" in url else self.origin.url + url
         challenged = False
+        authorization = self._authorization(scopes)
         for _ in range(_HOPS):
             own = self.origin.owns(url)
-            sent = self._authorization.header(scopes) if own else None
+            sent = authorization.header(scopes) if own else None
             response = self._send(method, url, {**(headers or {}), **_header(sent)}, body, seconds)
             if response.status_code in ok:
                 return response
             # A second 401 to a password is about the password; to a fresh token, about what we may do.
             if response.status_code == 401 and own and (not challenged or (sent or "").startswith("Basic ")):
                 challenged = True
-                self._authorization.learn(response, scopes, sent, what)
+                authorization.learn(response, scopes, sent, what)
             elif response.status_code in _REDIRECTS and "Location" in response.headers:
                 discard(response)
                 url = self.origin.locate(url, response.headers["Location"])
             else:
-                raise refusal(self.host, what, response, self._authorization.redact)
+                raise refusal(self.host, what, response, authorization.redact)
         raise RegistryError(f"the registry {self.host} redirects {what} without end")
+
+    def _authorization(self, scopes: Scopes) -> Authorization:
+        """Of the repository that the first scope is about: namespaces may have credentials of their own."""
+        name = scopes[0].split(":")[1] if scopes else ""
+        identity = self._credentials.identity(self.host, name)
+        with self._lock:
+            known = self._authorizations.get((identity.auth, identity.fault))
+            if known is None:
+                known = Authorization(self.origin, identity, self._session, self._realms)
+                self._authorizations[identity.auth, identity.fault] = known
+            return known
 
     def _send(
         self,

@@ -153,7 +153,7 @@ class TokenService:
     """A token service as distribution's documents describe it: Basic or a refresh token in, RS256 JWT out.
 
     `issued` lists the scopes of each token; `seconds` is how long the next ones last; `allowed` limits what
-    they allow.
+    they allow. With `rotates`, an identity token is good for once, and the answer has the next one.
     """
 
     name = "tests registry"
@@ -166,6 +166,7 @@ class TokenService:
         self.seconds = 300
         self.lifetime_told = 300
         self.allowed: set[str] | None = None
+        self.rotates = False
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         made = _signed_by_itself(self._key)
         self.certificate = made.public_bytes(serialization.Encoding.PEM)
@@ -189,6 +190,9 @@ class TokenService:
                 document = (
                     {"token": service.sign(scopes), "expires_in": service.lifetime_told} if known else {}
                 )
+                if service.rotates and known and self.command == "POST":
+                    service.identity_token = secrets.token_urlsafe(16)
+                    document["refresh_token"] = service.identity_token
                 content = json.dumps(document).encode()
                 self.send_response(200 if known else 401)
                 self.send_header("Content-Length", str(len(content)))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from publisher.errors import SettingsError
-from publisher.oci.credentials import BasicAuth, Credentials, registry_host
+from publisher.oci.credentials import BasicAuth, Credentials
+from publisher.oci.identity import registry_host
 
 SECRET = "canary-4410"
 
@@ -52,17 +53,17 @@ def test_environment_belongs_to_registry_url() -> None:
     """REGISTRY_USER and REGISTRY_TOKEN go to the host of REGISTRY_URL and to no other, not even by port."""
     environ = {"REGISTRY_URL": "https://r.example/team", "REGISTRY_USER": "ci", "REGISTRY_TOKEN": SECRET}
     known = Credentials.load(environ, ["other.example"])
-    assert known.for_host("r.example") == BasicAuth("ci", SECRET)
+    assert known.identity("r.example").auth == BasicAuth("ci", SECRET)
     for other in ("other.example", "r.example:5000", "sub.r.example", "r.example.evil", "docker.io"):
-        assert known.for_host(other) is None
+        assert known.identity(other).auth is None
 
 
 def test_environment_belongs_to_the_only_registry() -> None:
     """Without REGISTRY_URL they go to the only registry of the settings."""
     environ = {"REGISTRY_USER": "ci", "REGISTRY_TOKEN": SECRET}
     known = Credentials.load(environ, ["r.example/team", "r.example/other"])
-    assert known.for_host("r.example") == BasicAuth("ci", SECRET)
-    assert Credentials.load(environ).by_host == {}
+    assert known.identity("r.example").auth == BasicAuth("ci", SECRET)
+    assert Credentials.load(environ).secrets() == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_environment_faults(more: dict[str, str], words: str) -> None:
 def test_a_layout_needs_none() -> None:
     """With a folder as the target, the environment's pair belongs to nobody."""
     environ = {"REGISTRY_URL": "oci:out", "REGISTRY_USER": "ci", "REGISTRY_TOKEN": SECRET}
-    assert Credentials.load(environ, ["r.example"]).by_host == {}
+    assert Credentials.load(environ, ["r.example"]).secrets() == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -109,32 +110,34 @@ def test_a_layout_needs_none() -> None:
 )
 def test_docker_entries(entry: dict[str, str], auth: BasicAuth | None, tmp_path: Path) -> None:
     """Each form of an entry in Docker's file is read; an empty one, of a credential helper, is none."""
-    assert Credentials.load(docker(tmp_path, {"r.example": entry})).for_host("r.example") == auth
+    assert Credentials.load(docker(tmp_path, {"r.example": entry})).identity("r.example").auth == auth
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
 def test_docker_hub(host: str, tmp_path: Path) -> None:
     """Docker Hub's old key serves each of its names."""
     environ = docker(tmp_path, {"https://index.docker.io/v1/": {"auth": packed(f"me:{SECRET}")}})
-    assert Credentials.load(environ).for_host(host) == BasicAuth("me", SECRET)
+    assert Credentials.load(environ).identity(host).auth == BasicAuth("me", SECRET)
 
 
 def test_bare_key_wins(tmp_path: Path) -> None:
     """Of two keys for a host the bare one wins, in whatever order they stand; the environment wins over both."""
     keys = {"r.example": {"auth": packed("bare:1")}, "https://r.example/v2/": {"auth": packed("url:2")}}
     for order in (keys, dict(reversed(keys.items()))):
-        assert Credentials.load(docker(tmp_path, order)).for_host("r.example") == BasicAuth("bare", "1")
+        assert Credentials.load(docker(tmp_path, order)).identity("r.example").auth == BasicAuth("bare", "1")
     more = {"REGISTRY_URL": "r.example", "REGISTRY_USER": "ci", "REGISTRY_TOKEN": SECRET}
-    assert Credentials.load(docker(tmp_path, keys) | more).for_host("r.example") == BasicAuth("ci", SECRET)
+    assert Credentials.load(docker(tmp_path, keys) | more).identity("r.example").auth == BasicAuth(
+        "ci", SECRET
+    )
 
 
 def test_home(tmp_path: Path) -> None:
     """Without DOCKER_CONFIG the file is in the home folder that the environment names, if it is there."""
-    assert Credentials.load({"HOME": str(tmp_path)}).by_host == {}
-    assert Credentials.load({}).by_host == {}
+    assert Credentials.load({"HOME": str(tmp_path)}).secrets() == frozenset()
+    assert Credentials.load({}).secrets() == frozenset()
     (tmp_path / ".docker").mkdir()
     docker(tmp_path / ".docker", {"r.example": {"auth": packed(f"ci:{SECRET}")}})
-    assert Credentials.load({"HOME": str(tmp_path)}).for_host("r.example") == BasicAuth("ci", SECRET)
+    assert Credentials.load({"HOME": str(tmp_path)}).identity("r.example").auth == BasicAuth("ci", SECRET)
 
 
 @pytest.mark.parametrize(
