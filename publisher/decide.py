@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 
 from packaging.version import Version
@@ -68,16 +69,22 @@ def decide(
     same = status.fingerprint == fingerprint(version, target)
     if status.state == "published":
         return _published(version, status, same)
-    if status.state == "publishing":
-        return _claimed(status, now, abandoned)
+    if status.state in ("publishing", "stopped"):
+        return _begun(status, now, abandoned)
     return _failed(status, same, now, release)
 
 
-def next_try(attempts: int, now: datetime, retryable: bool) -> datetime | None:
-    """When to try again after `attempts` failures (1, 2, …): 1, 2, 4 … 60 minutes on; None: not at all."""
+def next_try(attempts: int, now: datetime, retryable: bool, *, of: str) -> datetime | None:
+    """When to try again after `attempts` failures (1, 2, …): 1, 2, 4 … 60 minutes on; None: not at all.
+
+    Up to a fifth sooner, by a share that `of` and the attempt decide: what failed together, because a registry
+    was away, does not come back together.
+    """
     if not retryable:
         return None
-    return now + min(timedelta(minutes=2 ** min(max(attempts, 1) - 1, 10)), LONGEST_WAIT)
+    longest = min(timedelta(minutes=2 ** min(max(attempts, 1) - 1, 10)), LONGEST_WAIT)
+    share = int.from_bytes(hashlib.sha256(f"{of}/{attempts}".encode()).digest()[:4]) / 2**32
+    return now + longest * (1 - share / 5)
 
 
 def _published(version: ModelVersion, status: Status, same: bool) -> Decision:
@@ -93,7 +100,9 @@ def _published(version: ModelVersion, status: Status, same: bool) -> Decision:
     )
 
 
-def _claimed(status: Status, now: datetime, abandoned: bool) -> Decision:
+def _begun(status: Status, now: datetime, abandoned: bool) -> Decision:
+    if status.state == "stopped":
+        return Decision("publish", f"begun and given up: {status.reason or 'the reason was not recorded'}")
     if not abandoned and status.updated is not None and abs(now - status.updated) < CLAIM:
         return Decision("skip", f"another publisher is at it since {_shown(status.updated)}")
     return Decision("publish", "a publisher stopped in the middle")

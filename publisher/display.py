@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from publisher.domain import Outcome
+from publisher.progress import subject_of
 from publisher.terminal import amount, plain
 
 if TYPE_CHECKING:
@@ -71,6 +73,19 @@ class TerminalProgress:
             if not self._bars and now - self._told.setdefault(subject, now) >= _EVERY:
                 self._told[subject] = now
                 self._line(f"{subject}: {self._stages.get(subject, '')} {self._moved(subject)}")
+
+    def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None:
+        """The next stage's line, or the outcome's, tells it."""
+
+    def done(self, outcome: Outcome) -> None:
+        subject = subject_of(outcome.version, outcome.target)
+        with self._lock:
+            if outcome.state in ("failed", "stopped"):
+                self._line(f"{subject}: {outcome.reason}")
+            for kept in (self._stages, self._bytes, self._told):
+                kept.pop(subject, None)
+            if self._bars and (row := self._rows.pop(subject, None)) is not None:
+                self._bars.remove_task(row)
 
     def note(self, subject: str, text: str) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +88,7 @@ class Target:
     user: str = "10001:10001"
     bytecode: bool = True
     insecure: bool = False
+    deadline: timedelta | None = None
     index: tuple[
         str, ...
     ] = ()  # package indexes, [NAME=]URL, the first that has a package gives it; (): uv's own
@@ -222,7 +223,7 @@ class ImageSpec:
 
 
 Action = Literal["publish", "skip"]
-State = Literal["publishing", "published", "failed"]
+State = Literal["publishing", "published", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ class Outcome:
 
     version: ModelVersion
     target: str
-    state: Literal["published", "failed", "skipped", "planned"]
+    state: Literal["published", "failed", "skipped", "planned", "stopped"]
     reason: str
     image: str = ""
     digest: str = ""

@@ -15,7 +15,9 @@
     │   ├── TagConflictError            14    the tag holds another digest
     │   └── RegistryUnavailableError    15    it cannot be reached, or fails                 (retryable)
     ├── EngineError                     16    a tool that this work needs is missing         (retryable)
-    └── HostError                       17    disk full, no permission                       (retryable)
+    ├── HostError                       17    disk full, no permission                       (retryable)
+    ├── DeadlineError                   18    a publication took longer than its deadline    (retryable)
+    └── StoppedError                   143    the publisher was asked to end (SIGTERM)       (retryable)
 
 `retryable` tells whether the same version may be published later without being changed: the fault lies with a
 service or with the site, and the status of the version says when the next try is due. Where the version
@@ -56,8 +58,11 @@ class SettingsError(PublisherError):
 
 
 class ModelRegistryError(PublisherError):
+    """`away`: no server answers, so nothing can be looked at or recorded until it does."""
+
     exit_code = 4
     retryable = True
+    away = False
 
 
 class UnknownVersionError(ModelRegistryError):
@@ -122,4 +127,14 @@ class EngineError(PublisherError):
 
 class HostError(PublisherError):
     exit_code = 17
+    retryable = True
+
+
+class DeadlineError(PublisherError):
+    exit_code = 18
+    retryable = True
+
+
+class StoppedError(PublisherError):
+    exit_code = 143
     retryable = True

@@ -9,22 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from publisher import __version__, environments, scratch, status
+from publisher import environments, scratch
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
-from publisher.decide import next_try
 from publisher.describe import describe, served
 from publisher.destinations import Destination
-from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Status, Target
+from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Target
 from publisher.environments.lock import Resolver
-from publisher.errors import BuildError, EngineError, ModelRegistryError, PublisherError, TagConflictError
+from publisher.errors import BuildError, EngineError, StoppedError, TagConflictError
 from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.progress import Progress, Report, subject_of
+from publisher.recording import Record
 from publisher.redaction import redacted
+from publisher.running import Running, Watch
 from publisher.sources.base import Fetched, Source, VersionTags
 
 _log = logging.getLogger(__name__)
@@ -43,23 +44,35 @@ class Stages:
     progress: Progress
     work_folder: Path | None
     now: Callable[[], datetime]
+    running: Running = field(default_factory=Running)
+    deadline: timedelta | None = None  # of targets that have none
 
 
 @dataclass(slots=True)
 class Clock:
-    """How long each stage took, in seconds, and which one runs."""
+    """How long each stage took, in seconds, and whether the next one may begin."""
 
     report: Report
+    watch: Watch
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        self.watch.enter(name)
+        with self.always(name):
+            yield
+
+    @contextmanager
+    def always(self, name: str) -> Iterator[None]:
+        """A stage behind the commit point: whoever has come so far goes to the end."""
         self.report.stage(name)
-        begin = time.monotonic()
+        begin, outcome = time.monotonic(), "failed"
         try:
             yield
+            outcome = "done"
         finally:
             self.seconds[name] = time.monotonic() - begin
+            self.report.end(name, self.seconds[name], outcome)
 
 
 def publish(version: ModelVersion, target: Target, stages: Stages, *, force: bool, dry_run: bool) -> Outcome:
@@ -67,28 +80,40 @@ def publish(version: ModelVersion, target: Target, stages: Stages, *, force: boo
 
     Raises nothing: whatever goes wrong is in the outcome, and on the version where it can be written.
     """
-    clock = Clock(Report(stages.progress, subject_of(version, target.name)))
-    record = _Record(version, target, stages)
+    report = Report(stages.progress, subject_of(version, target.name))
+    clock = Clock(report, Watch(stages.running, target.deadline or stages.deadline))
+    outcome = _publish(version, target, stages, clock, force=force, dry_run=dry_run)
+    stages.progress.done(outcome)
+    return outcome
+
+
+def _publish(
+    version: ModelVersion, target: Target, stages: Stages, clock: Clock, *, force: bool, dry_run: bool
+) -> Outcome:
+    record = Record(version, target, stages.source, stages.running, stages.now, clock.report.note)
     image = ""
     try:
         image = image_name(target, version)
+        own = scratch.below(stages.work_folder)
         if not dry_run:
-            record.write("publishing", image=image, reason="a publisher is at it")
-        own = scratch.below(stages.work_folder).folder
-        with tempfile.TemporaryDirectory(dir=own) as folder:
+            record.claim(image, own.claim)
+        with tempfile.TemporaryDirectory(dir=own.folder) as folder:
             work = _Work(version, target, image, Path(folder), stages, clock)
             outcome = work.run(force=force, dry_run=dry_run)
         if not dry_run:
-            record.write("published", image=image, digest=outcome.digest)
+            record.published(outcome.digest)
+    except KeyboardInterrupt:  # in a notebook: the command line asks to stop by its own way
+        if not dry_run:
+            record.release()
+        raise
     except Exception as error:
         fault = as_ours(error)
         _log.debug("%s", clock.report.subject, exc_info=error)  # --debug shows it
         if not dry_run:
-            record.failed(fault, image)
-        reason = redacted(fault.line)
-        failed = Outcome(version, target.name, "failed", reason, image, exit_code=fault.exit_code)
-        stages.progress.note(clock.report.subject, reason)
-        return replace(failed, seconds=clock.seconds)
+            record.failed(fault)
+        reason, state = redacted(fault.line), "stopped" if isinstance(fault, StoppedError) else "failed"
+        ended = Outcome(version, target.name, state, reason, image, exit_code=fault.exit_code)  # type: ignore[arg-type]
+        return replace(ended, seconds=clock.seconds)
     return replace(outcome, seconds=clock.seconds)
 
 
@@ -129,7 +154,7 @@ class _Work:
         with self.clock.stage("tag"):
             if standing != digest:
                 destination.tag(build.layout, self.image)
-        with self.clock.stage("remember"):
+        with self.clock.always("remember"):
             destination.remember(self.image, build.layout, [*build.remember, *self.stages.bases.found])
         platforms = ", ".join(map(str, spec.platforms))
         done = Outcome(
@@ -214,53 +239,3 @@ def choose(spec: ImageSpec, target: Target, builders: Mapping[str, Builder]) -> 
             return builder
         reasons.append(f"{name}: {why_not}")
     raise EngineError(f"no builder can build this image ({'; '.join(reasons)})")
-
-
-@dataclass(slots=True)
-class _Record:
-    """Writes the status tags of one version for one target."""
-
-    version: ModelVersion
-    target: Target
-    stages: Stages
-
-    def write(
-        self,
-        state: str,
-        *,
-        image: str,
-        digest: str = "",
-        reason: str = "",
-        next_try: datetime | None = None,
-    ) -> None:
-        before = status.read(self.version.tags, self.target.name)
-        attempts = (before.attempts if before else 0) + (state == "publishing")
-        now = Status(
-            state=state,  # type: ignore[arg-type]
-            reason=redacted(reason),
-            image=image,
-            digest=digest,
-            fingerprint=status.fingerprint(self.version, self.target),
-            attempts=0 if state == "published" else attempts,
-            claim=scratch.below(self.stages.work_folder).claim if state == "publishing" else "",
-            updated=self.stages.now(),
-            next_try=next_try,
-            release=__version__,
-        )
-        tags = status.to_tags(now, self.target.name)
-        gone = status.stale(self.version.tags, now, self.target.name)
-        self.stages.source.record(self.version, tags, gone)
-        kept = {key: value for key, value in self.version.tags.items() if key not in gone}
-        self.version = replace(self.version, tags={**kept, **tags})
-
-    def failed(self, fault: PublisherError, image: str) -> None:
-        """Write the failure; where MLflow itself is the fault, nothing can be said there."""
-        if isinstance(fault, ModelRegistryError):
-            return
-        before = status.read(self.version.tags, self.target.name)
-        attempts = before.attempts if before else 1
-        due = next_try(attempts, self.stages.now(), fault.retryable)
-        try:
-            self.write("failed", image=image, reason=fault.line, next_try=due)
-        except PublisherError as error:
-            self.stages.progress.note(subject_of(self.version, self.target.name), f"not recorded: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from publisher.domain import ModelVersion
+from publisher.domain import ModelVersion, Outcome
 
 
 class Progress(Protocol):
@@ -23,14 +23,33 @@ class Progress(Protocol):
         """`amount` more bytes of the task are done."""
         ...
 
+    def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None:
+        """`stage` took so long and is done, or failed."""
+        ...
+
     def note(self, subject: str, text: str) -> None:
         """One line that a person should see: a decision, a warning."""
         ...
 
+    def done(self, outcome: Outcome) -> None:
+        """What became of a version for a target. Nothing more comes of this subject."""
+        ...
 
-def subject_of(version: ModelVersion, target: str) -> str:
+
+class Subject(str):
+    """What progress calls a version on its way to a target: a text for people, with its parts for a log."""
+
+    __slots__ = ("model", "target", "version")
+    model: str
+    version: str
+    target: str
+
+
+def subject_of(version: ModelVersion, target: str) -> Subject:
     """What progress calls a version on its way to a target."""
-    return f"{version} → {target}"
+    subject = Subject(f"{version} → {target}")
+    subject.model, subject.version, subject.target = version.name, version.version, target
+    return subject
 
 
 class Silent:
@@ -42,7 +61,11 @@ class Silent:
 
     def advance(self, subject: str, task: str, amount: int) -> None: ...
 
+    def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None: ...
+
     def note(self, subject: str, text: str) -> None: ...
+
+    def done(self, outcome: Outcome) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,9 @@ class Report:
 
     def advance(self, task: str, amount: int) -> None:
         self.progress.advance(self.subject, task, amount)
+
+    def end(self, stage: str, seconds: float, outcome: str) -> None:
+        self.progress.end(self.subject, stage, seconds, outcome)
 
     def note(self, text: str) -> None:
         self.progress.note(self.subject, text)

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class Settings:
     model_name: str | None = None
     model_version: str | None = None
     jobs: int = 8  # transfers at once
+    parallel: int | None = None  # publications at once; None: as CPUs and memory allow
+    memory: int | None = None  # bytes; None: what the container or the machine has
+    deadline: timedelta = timedelta(hours=1)  # of a publication whose target has none of its own
+    log_format: str = "auto"
+    log_level: str = "info"
     local_artifacts: bool | None = None  # None: where the MLflow server is on this machine
     artifact_hosts: tuple[str, ...] = ()  # host[:port], in lower case
 
@@ -96,6 +102,11 @@ def load(
         model_name=keys.model_name,
         model_version=keys.model_version,
         jobs=keys.jobs,
+        parallel=keys.parallel,
+        memory=keys.memory,
+        deadline=keys.deadline,
+        log_format=keys.log_format,
+        log_level=keys.log_level,
         local_artifacts=keys.local_artifacts,
         artifact_hosts=keys.artifact_hosts,
     )

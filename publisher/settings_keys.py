@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
@@ -28,12 +29,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from publisher.domain import MACHINES, Platform, Target
 from publisher.oci.reference import Reference
+from publisher.quantities import DURATION, SIZE, duration, size
 
 PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
 BASE = "docker.io/library/python:{python}-slim"
 _REGISTRY = "host[:port][/prefix] in lower case, such as quay.io/team, or oci:DIR"
 _BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/library/python:3.11-slim" }'
 _INDEX = "corp=https://pypi.example.org/simple"
+_LEAST_MEMORY = 128 << 20  # bytes; one publication alone needs it
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
 
 
@@ -214,6 +217,19 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _duration(value: object) -> timedelta:
+    return duration(value if isinstance(value, str) else str(value))
+
+
+def _memory(value: object) -> int | None:
+    if value is None:
+        return None
+    found = size(str(value))
+    if found < _LEAST_MEMORY:
+        raise ValueError(f"expected {SIZE}, at least {_LEAST_MEMORY >> 20}MiB, got {value!r}")
+    return found
+
+
 # In TOML a number without quotes is natural for these.
 _Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
 _Folder = AfterValidator(lambda path: path.expanduser())
@@ -224,6 +240,9 @@ class TargetKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
 
+    deadline: Annotated[Any, PlainValidator(lambda value: None if value is None else _duration(value))] = (
+        Field(_DEFAULTS["deadline"], description=DURATION)
+    )
     insecure: bool = Field(_DEFAULTS["insecure"], description="true or false")
     registry: Annotated[str, AfterValidator(_registry)] = Field(description=_REGISTRY)
     tag: str | None = Field(
@@ -277,6 +296,15 @@ class Keys(BaseSettings):
         None, description="a folder"
     )
     jobs: int = Field(8, ge=1, le=64, description="a whole number from 1 to 64")
+    parallel: int | None = Field(None, ge=1, le=64, description="a whole number from 1 to 64")
+    memory: Annotated[Any, PlainValidator(_memory)] = Field(None, description=SIZE)
+    deadline: Annotated[Any, PlainValidator(_duration)] = Field(
+        "1h", validate_default=True, description=DURATION
+    )
+    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto, text or json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
     model_name: str | None = Field(None, description="the name of a registered model")
     model_version: Annotated[str | None, _Digits] = Field(
         None, pattern=r"^[1-9][0-9]*$", description="the number of a model version, such as 8"

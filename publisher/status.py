@@ -28,7 +28,7 @@ FIELDS = (
     "state",
 )
 _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
-_NO_IMAGE = frozenset({"name", "tag", "cache", "insecure"})
+_NO_IMAGE = frozenset({"deadline", "name", "tag", "cache", "insecure"})
 
 
 def read(tags: Mapping[str, str], target_name: str) -> Status | None:

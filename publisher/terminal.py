@@ -16,6 +16,7 @@ _STYLES = {
     "skipped": "dim",
     "planned": "cyan",
     "publishing": "cyan",
+    "stopped": "yellow",
 }
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 

@@ -27,8 +27,9 @@ from publisher.oci.reference import Reference
 from publisher.oci.registry import Registries
 from publisher.paths import is_relative
 from publisher.pipeline import Stages, publish
-from publisher.progress import Progress
+from publisher.progress import Progress, subject_of
 from publisher.redaction import redacted
+from publisher.running import Running
 from publisher.settings import TARGET_TAG, Settings
 from publisher.sources.mlflow import MlflowSource
 
@@ -118,8 +119,14 @@ class App:
 
     def _decide(self, version: ModelVersion, target: Target) -> Decision:
         known = status.read(version.tags, target.name)
-        gone = bool(known and scratch.abandoned(known.claim, self.settings.work_folder))
+        gone = bool(known and self._is_gone(known.claim, subject_of(version, target.name)))
         return decide(version, target, known, self.stages.now(), abandoned=gone)
+
+    def _is_gone(self, claim: str, subject: str) -> bool:
+        """Whether the process of a claim is gone, or is this one, which has ended that work without MLflow hearing it."""
+        place = self.settings.work_folder
+        ours = bool(claim) and claim == scratch.below(place).claim
+        return scratch.abandoned(claim, place) or (ours and subject not in self.stages.running.claims)
 
     def _unconfigured(self, version: ModelVersion) -> list[str]:
         """Tags of the version that look like targets, of which there is none here."""
@@ -171,8 +178,16 @@ def _for_tag(tag: str) -> Target:
 
 
 @contextmanager
-def connect(settings: Settings, environ: MutableMapping[str, str], progress: Progress) -> Iterator[App]:
-    """The whole house for one run. Nothing is asked of the network yet."""
+def connect(
+    settings: Settings,
+    environ: MutableMapping[str, str],
+    progress: Progress,
+    running: Running | None = None,
+) -> Iterator[App]:
+    """The whole house for one run. Nothing is asked of the network yet.
+
+    `running`: what the process is at, where runs follow one another.
+    """
     hosts = {target.name: _host(target) for target in settings.targets}
     credentials = Credentials.load(environ, [host for host in hosts.values() if host])
     redacted.learn_environment(environ)
@@ -212,6 +227,8 @@ def connect(settings: Settings, environ: MutableMapping[str, str], progress: Pro
         progress=progress,
         work_folder=settings.work_folder,
         now=lambda: datetime.now(UTC),
+        running=running or Running(),
+        deadline=settings.deadline,
     )
     yield App(settings, stages)
 

@@ -62,6 +62,15 @@ def options(
         str | None, typer.Option(metavar="DIR", help="Folder for a run's own files")
     ] = None,
     jobs: Annotated[str | None, typer.Option(metavar="N", help="Transfers at once")] = None,
+    parallel: Annotated[str | None, typer.Option(metavar="N", help="Publications at once")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="SIZE", help="What they may use together")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long one publication may take")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="auto, text or json")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error")] = False,
     version: Annotated[
@@ -73,6 +82,11 @@ def options(
         "cache_folder": cache_folder,
         "work_folder": work_folder,
         "jobs": jobs,
+        "parallel": parallel,
+        "memory": memory,
+        "deadline": deadline,
+        "log_format": log_format,
+        "log_level": log_level,
     }
     ctx.obj = session.Options(config, quiet, flags)
 

@@ -41,10 +41,12 @@ def translate(error: Exception, url: str, what: str) -> ModelRegistryError:
     place = f"MLflow at {redact(url)}" if server else f"the storage {redact(url)}"
     status = status_of(error)
     if status is None and _is_unreached(error):
-        return ModelRegistryError(
+        unreached = ModelRegistryError(
             f"cannot reach {place}: {_cause(error)}",
             hint="see that it runs and that MLFLOW_TRACKING_URI names it" if server else "see that it runs",
         )
+        unreached.away = server
+        return unreached
     if status in (401, 403):
         # Retryable all the same: the fault is in the credentials of this publisher, not in the version.
         return ModelRegistryError(
@@ -63,6 +65,8 @@ def translate(error: Exception, url: str, what: str) -> ModelRegistryError:
     )
     # What the server calls a wrong request stays wrong.
     fault.retryable = status is None or status in (408, 429) or status >= 500
+    # What stands before a server that is down says so for it.
+    fault.away = server and status in (502, 503, 504)
     return fault
 
 

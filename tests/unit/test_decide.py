@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -165,16 +166,35 @@ def test_asked_for(status: Status | None, how: dict[str, bool]) -> None:
 
 
 def test_waits_double_up_to_an_hour() -> None:
-    """Waits are 1, 2, 4 … 32 and then always 60 minutes, the same at each call."""
-    waits = [next_try(attempts, NOW, True) for attempts in (1, 2, 3, 4, 5, 6, 7, 8, 999_999)]
-    minutes = [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert waits == [NOW + timedelta(minutes=m) for m in minutes]
-    assert next_try(0, NOW, True) == NOW + timedelta(minutes=1)
+    """Waits are 1, 2, 4 … 32 and then always 60 minutes, up to a fifth less, the same at each call."""
+    minutes = {0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 16, 6: 32, 7: 60, 8: 60, 999_999: 60}
+    for attempts, longest in minutes.items():
+        wait = next_try(attempts, NOW, True, of="m v3 → lab")
+        assert wait is not None
+        assert timedelta(minutes=longest * 0.8) <= wait - NOW <= timedelta(minutes=longest)
+        assert wait == next_try(attempts, NOW, True, of="m v3 → lab")
+
+
+def test_a_fleet_does_not_come_back_at_once() -> None:
+    """A hundred versions that failed together are due at a hundred times, spread over the fifth."""
+    waits = [next_try(7, NOW, True, of=f"m v{number} → lab") for number in range(100)]
+    due = sorted((wait - NOW).total_seconds() for wait in waits if wait)
+    assert len(set(due)) == 100
+    assert due[-1] - due[0] > 600
+    assert max(after - before for before, after in pairwise(due)) < 60
+
+
+def test_stopped() -> None:
+    """What a publisher had begun and gave up is taken up at once, and the reason says why it ended."""
+    stopped = Status("stopped", "the publisher was asked to end", fingerprint=SAME, updated=NOW)
+    decision = decide(VERSION, TARGET, stopped, NOW)
+    assert decision.action == "publish"
+    assert decision.reason == "begun and given up: the publisher was asked to end"
 
 
 def test_no_second_try() -> None:
     """What cannot succeed later has no next try."""
-    assert next_try(1, NOW, False) is None
+    assert next_try(1, NOW, False, of="m v3 → lab") is None
 
 
 def test_claimed_by_a_process_that_is_gone() -> None:

@@ -70,7 +70,17 @@ def test_every_documented_default_is_the_real_one(title: str, keys: Any) -> None
 def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each variable of the tables, set alone, changes exactly the key of its row."""
     monkeypatch.chdir(tmp_path)
-    top = {"jobs": "9", "model_version": "7", "local_artifacts": "true", "artifact_hosts": "a:1, b"}
+    top = {
+        "jobs": "9",
+        "parallel": "3",
+        "memory": "1GB",
+        "deadline": "5m",
+        "log_format": "json",
+        "log_level": "error",
+        "model_version": "7",
+        "local_artifacts": "true",
+        "artifact_hosts": "a:1, b",
+    }
     base = {"MLFLOW_TRACKING_URI": "http://a", "PUBLISHER_TARGETS__X__REGISTRY": "quay.io/a"}
     before = load({}, base)
     seen = 0
@@ -94,6 +104,7 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "user": "5001",
         "bytecode": "false",
         "insecure": "true",
+        "deadline": "5m",
         "index": "https://pypi.example.org/simple",
         "constraints": "urllib3>=2.2.2,<3",
         "sdist": "refuse",

@@ -10,6 +10,7 @@ import pytest
 from publisher.domain import Platform, Target
 from publisher.errors import SettingsError
 from publisher.settings import Settings, load
+from publisher.settings_keys import Keys
 
 MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}
 
@@ -128,8 +129,7 @@ def test_all_faults_come_at_once_with_their_keys_and_places() -> None:
         "targets.my-target.pythn in publisher.toml: unknown key; did you mean python?",
         f"targets.two in publisher.toml: has no registry: {registry}",
         "targets.two.insecure in publisher.toml: expected true or false, got 'maybe'",
-        "tokn in publisher.toml: unknown key; expected one of artifact_hosts, cache_folder, jobs, "
-        "local_artifacts, mlflow_tracking_uri, model_name, model_version, targets, work_folder",
+        f"tokn in publisher.toml: unknown key; expected one of {', '.join(sorted(Keys.model_fields))}",
     }
 
 

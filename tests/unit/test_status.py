@@ -129,7 +129,10 @@ def test_no_setting_is_forgotten() -> None:
     assert {key for change in told for key in change} == {each.name for each in fields(Target)}
 
 
-@pytest.mark.parametrize("change", [{"cache": "x"}, {"insecure": True}, {"tag": "T"}, {"name": "live"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"cache": "x"}, {"insecure": True}, {"deadline": timedelta(hours=2)}, {"tag": "T"}, {"name": "live"}],
+)
 def test_settings_that_do_not_matter(change: dict[str, object]) -> None:
     """A setting that changes no image leaves the fingerprint as it is."""
     assert fingerprint(VERSION, replace(TARGET, **change)) == fingerprint(VERSION, TARGET)  # type: ignore[arg-type]
