@@ -18,7 +18,9 @@ from publisher.sources.artifacts import Item, download, walk
 from publisher.sources.base import Examined, Fetched, Part, VersionTags
 from publisher.sources.faults import redact, told
 from publisher.sources.locate import Parts, Place, locate
+from publisher.sources.login import Login
 from publisher.sources.places import Places
+from publisher.sources.rest import RestClient
 from publisher.sources.search import lent, tagged
 
 MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
@@ -69,14 +71,18 @@ class MlflowSource:
 
     @cached_property
     def _client(self) -> Any:
-        for key, value in DEFAULTS.items():
-            self._environ.setdefault(key, value)
-        from mlflow import MlflowClient  # noqa: PLC0415  importing it takes a second; --help does not need it
-
         # Both would tell each retry on stderr, in the middle of the progress display.
         for name in ("mlflow", "urllib3.connectionpool"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        # Storage classes of MLflow's read them too, whichever client asks for the versions.
+        for key, value in DEFAULTS.items():
+            self._environ.setdefault(key, value)
+        login = Login.read(self._uri, self._environ)
+        if login:
+            return RestClient(self._uri, login)
         with told(self._uri, "a connection"):
+            from mlflow import MlflowClient  # noqa: PLC0415  importing it takes a second
+
             return MlflowClient(tracking_uri=self._uri)
 
     @cached_property

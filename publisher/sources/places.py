@@ -19,16 +19,18 @@ from publisher.paths import relative
 from publisher.sources.artifacts import Storage
 from publisher.sources.faults import redact, told
 from publisher.sources.locate import Place
+from publisher.sources.rest import RestClient
 from publisher.sources.storage import (
+    PROXY,
     Cached,
     LocalStorage,
     ProxiedStorage,
     RemoteStorage,
     missing_module,
+    mlflow_request,
 )
 
 MAX_HOPS = 8  # a version copied from a version copied from …
-PROXY = "/mlflow-artifacts/artifacts"
 PORTS = {"http": 80, "https": 443}
 
 
@@ -124,11 +126,6 @@ class Places:
         return Place(self._storages[uri], path, name or own)
 
     def _storage(self, uri: str, subject: str) -> Storage:
-        from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415
-            get_artifact_repository,
-        )
-        from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository  # noqa: PLC0415
-
         url = urlsplit(uri)
         if url.scheme in ("", "file"):
             if not self._local:
@@ -143,12 +140,15 @@ class Places:
                     f"the files of {subject} are on {url.hostname}, which is not the MLflow server",
                     hint="only the server that MLFLOW_TRACKING_URI names is sent its credentials",
                 )
-            with told(self._uri, f"the artifacts of {subject}"):
-                if url.scheme == "mlflow-artifacts":
-                    uri = MlflowArtifactsRepository.resolve_uri(uri, self._uri)
-                if PROXY not in uri:
-                    raise ArtifactError(f"the source of {subject} is no address of artifacts: {redact(uri)}")
-                return ProxiedStorage(get_artifact_repository(uri), self._uri)
+            address = self._proxied(uri)
+            if PROXY not in address:
+                raise ArtifactError(f"the source of {subject} is no address of artifacts: {redact(uri)}")
+            get = self._client.request if isinstance(self._client, RestClient) else mlflow_request
+            return ProxiedStorage(get, address, self._uri)
+        from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415
+            get_artifact_repository,
+        )
+
         # MLflow before 2.22 has no such parameter and reads MLFLOW_TRACKING_URI instead.
         known = "tracking_uri" in inspect.signature(get_artifact_repository).parameters
         try:
@@ -159,6 +159,19 @@ class Places:
                 raise missing_module(uri, error.__cause__) from error
             raise
         return RemoteStorage(repository, uri)
+
+    def _proxied(self, uri: str) -> str:
+        """The address of artifacts that a server hands out: of this one, unless the URI names another."""
+        url, server = urlsplit(uri), urlsplit(self._uri)
+        if url.scheme != "mlflow-artifacts":
+            return uri
+        if server.scheme not in PORTS:
+            raise ArtifactError(
+                f"{redact(uri)} can only be had from an MLflow server",
+                hint="name the server in MLFLOW_TRACKING_URI, not its database",
+            )
+        host = url.netloc or server.netloc
+        return f"{server.scheme}://{host}{server.path.rstrip('/')}/api/2.0{PROXY}/{url.path.strip('/')}"
 
     def _is_server(self, uri: str) -> bool:
         server, other = urlsplit(self._uri), urlsplit(uri)

@@ -6,9 +6,9 @@ MLflow's own classes know the hosts, the credentials and the protocols; `artifac
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
@@ -16,8 +16,10 @@ import requests
 from publisher.errors import ArtifactError, EngineError, ModelRegistryError, TransferError
 from publisher.sources.artifacts import Entry, Storage
 from publisher.sources.faults import redact, status_of, told, translate
+from publisher.sources.rest import answer
 
 CHUNK = 1 << 20
+PROXY = "/mlflow-artifacts/artifacts"
 # What MLflow's storage classes import, by scheme (MLflow documentation, "Artifact Stores").
 PACKAGES = {
     "s3": "boto3",
@@ -46,25 +48,60 @@ class Cached:
         return self._lists[path]
 
 
-class ProxiedStorage:
-    """Artifacts that the MLflow server hands out itself (``mlflow-artifacts:``)."""
+class Get(Protocol):
+    """A request with the credentials of the MLflow server."""
 
-    def __init__(self, repository: Any, url: str) -> None:
-        self._repository = repository  # an mlflow HttpArtifactRepository
-        self._url = url
+    def __call__(
+        self, method: str, url: str, *, params: Mapping[str, Any] | None = None, stream: bool = False
+    ) -> requests.Response: ...
+
+
+def mlflow_request(
+    method: str, url: str, *, params: Mapping[str, Any] | None = None, stream: bool = False
+) -> requests.Response:
+    """A Get by MLflow's own client, for the sign-ins that only it knows."""
+    from mlflow.utils.credentials import get_default_host_creds  # noqa: PLC0415
+    from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
+
+    server, _, path = url.partition("/api/2.0/")
+    found: requests.Response = http_request(
+        get_default_host_creds(server), f"/api/2.0/{path}", method, params=params, stream=stream
+    )
+    return found
+
+
+class ProxiedStorage:
+    """Artifacts that the MLflow server hands out itself (``mlflow-artifacts:``), below the address `root`."""
+
+    def __init__(self, get: Get, root: str, server: str) -> None:
+        self._get = get
+        self._root = root.rstrip("/")
+        self._server = server
 
     def list(self, path: str) -> Sequence[Entry]:
-        return _list(self._repository, path, self._url)
+        endpoint, _, below = self._root.partition(PROXY)
+        folder = "/".join(filter(None, (below.strip("/"), path)))
+        with told(self._server, f"the artifacts in {path or 'the root'}"):
+            response = self._get("GET", endpoint + PROXY, params={"path": folder})
+            if response.status_code == 404:
+                return []
+            found = [self._entry(path, file) for file in answer(response, self._server).get("files", ())]
+        # A file is listed as a folder that holds itself.
+        itself = f"{path}/{path.rpartition('/')[2]}"
+        return [] if path and [(e.path, e.folder) for e in found] == [(itself, False)] else found
+
+    def _entry(self, parent: str, file: Mapping[str, Any]) -> Entry:
+        name, size = str(file["path"]), file.get("file_size")
+        path = f"{parent}/{name}" if parent else name
+        return Entry(path, None if file["is_dir"] or size is None else int(size), bool(file["is_dir"]))
 
     def read(self, path: str, into: Path, limit: int | None, advance: Callable[[int], None]) -> None:
-        # Not the repository's own download: it sends '#' and '?' of a name as they are, and writes without end.
-        from mlflow.utils.rest_utils import http_request  # noqa: PLC0415
-
-        with told(self._url, f"the artifact {path}"):
-            response = http_request(self._repository._host_creds, f"/{quote(path)}", "GET", stream=True)
+        # '#' and '?' may be in a name; MLflow's own download sends them as they are.
+        with told(self._server, f"the artifact {path}"):
+            response = self._get("GET", f"{self._root}/{quote(path)}", stream=True)
         with response:
             if response.status_code != 200:
-                raise _refused(response, self._url, path)
+                raise _refused(response, self._server, path)
             done = 0
             try:
                 with into.open("wb") as sink:
@@ -167,10 +204,6 @@ def _list(repository: Any, path: str, url: str) -> Sequence[Entry]:
             raise missing_module(url, cause) from cause
         if isinstance(cause, Exception) and status_of(cause) == 404:
             return []
-        if str(cause) == "Invalid path":  # MLflow's own check of the server's answer
-            raise ArtifactError(
-                f"the listing of {path or 'the root'} at {redact(url)} holds an unsafe path"
-            ) from cause
         raise
     # Some storages list a folder within itself (its marker object).
     return [
