@@ -106,6 +106,8 @@ def _compile(
 ) -> str:
     with tempfile.TemporaryDirectory(dir=own) as name:
         folder = Path(name)
+        # uv takes the nearest uv.toml or pyproject.toml above, which in a shared /tmp may be anybody's.
+        (folder / "uv.toml").touch()
         (folder / "requirements.in").write_text("\n".join(environment.requirements) + "\n")
         (folder / "constraints.txt").write_text("\n".join(environment.constraints) + "\n")
         command = [uv.find_uv_bin(), "pip", "compile", "requirements.in", "--format", "pylock.toml"]

@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from publisher.domain import Environment
+from publisher.environments import documents
 from publisher.errors import RequirementsError
 
 _LIMIT = 1 << 20  # bytes of a file that people write by hand
@@ -112,7 +113,12 @@ def _requirement(name: str, number: int, line: str) -> str:
             f"{name}, line {number}: {requirement.name} comes from a URL, which is not in any package index",
             hint="Put the wheel into an index that publisher reaches and name its version.",
         )
-    return str(requirement)
+    text = str(requirement)
+    # Strings of markers are read as Python reads them: an escaped line break would be a line of its own where
+    # requirements are written one a line, and name a package index there.
+    if not text.isprintable():
+        raise RequirementsError(f"{name}, line {number}: {line[:100]!r} holds control characters")
+    return text
 
 
 def _conda_pip(conda: dict[str, Any]) -> list[str]:
@@ -165,9 +171,11 @@ def _mapping(path: Path) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RequirementsError(f"{path.name} is not YAML: {' '.join(str(error).split())[:200]}") from error
+        data = documents.load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise RequirementsError(
+            f"{path.name} is not YAML that can be used: {' '.join(str(error).split())[:200]}"
+        ) from error
     if not isinstance(data, dict):
         raise RequirementsError(f"{path.name} holds a {type(data).__name__} where a mapping belongs")
     return data

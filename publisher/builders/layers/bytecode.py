@@ -18,6 +18,7 @@ from typing import Any
 
 from publisher.builders.layers import compiler
 from publisher.builders.layers.wheel import modules as modules_of
+from publisher.builders.layers.wheel import readable
 from publisher.domain import Wheel
 from publisher.errors import BuildError
 from publisher.oci import rootfs
@@ -99,9 +100,9 @@ class Modules:
 
 
 def survey(path: Path, python: str) -> Survey:
-    """The modules of the wheel `path`."""
+    """The modules of the wheel `path`; raises BuildError."""
     found = []
-    with zipfile.ZipFile(path) as archive:
+    with readable(path), zipfile.ZipFile(path) as archive:
         for name, place, member in modules_of(archive, python):
             if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 where = (member.header_offset, member.compress_size, member.compress_type)

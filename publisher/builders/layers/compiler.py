@@ -4,6 +4,9 @@ Reads a job from standard input (JSON: archives, modules, seeds, out, workers), 
 from the seeds, compiles each module found straight out of its wheel, and writes pyc bytes to `out`.N and an
 index to standard output. Nothing of the modules is executed.
 
+A source can be made to exhaust a compiler: nested so deeply that it crashes, or so large that it takes all memory
+or time. So work is done by processes with limits, and a module that ends one has no bytecode.
+
 The bytes must not depend on the run. marshal's version 2 writes no object references, whose presence
 depends on reference counts; the hash seed is fixed by the caller; the files are checked against no time stamp
 (PEP 552, unchecked hash), so a read-only image with zero times never compiles again.
@@ -13,6 +16,7 @@ import importlib.util
 import json
 import marshal
 import os
+import resource
 import select
 import struct
 import sys
@@ -40,6 +44,10 @@ BUILD = ("config", "build", "version")
 MACHINES = (b"x86_64", b"aarch64")
 HEADER = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
 BATCH = 12
+SOURCE = 8 << 20  # bytes; the largest modules that people write have one or two million
+MEMORY = 2 << 30  # bytes of address space of one process
+SECONDS = 60  # of processor time for one batch
+DEATHS = 40  # of processes, after which the wheels are not worth more time
 
 
 def imports(code, name, package):
@@ -89,28 +97,51 @@ def tells_its_build(path, source):
 
 
 def read(archive, offset, size, method):
-    """A member's bytes; `offset` is that of its local header."""
+    """A member's bytes, at most one more than SOURCE; `offset` is that of its local header."""
     archive.seek(offset)
     name, extra = struct.unpack("<HH", archive.read(30)[26:30])
     archive.seek(name + extra, 1)
-    content = archive.read(size)
-    return zlib.decompress(content, -15) if method == 8 else content
+    content = archive.read(min(size, SOURCE + 1))
+    return zlib.decompressobj(-15).decompress(content, SOURCE + 1) if method == 8 else content
+
+
+def limit():
+    """Bound this process; what was set lower before stays."""
+    for kind, wanted in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def wind_up():
+    """Give this process its time for the next batch."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    wanted, hard = int(used.ru_utime + used.ru_stime) + SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if hard == resource.RLIM_INFINITY or wanted <= hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (wanted, hard))
 
 
 def work(job, number, orders, answers):
     """One worker: batches of module names in, compiled modules and what they import out."""
     archives = {}  # opened when needed: those of other platforms may still be on their way
+    limit()
     with open(f"{job['out']}.{number}", "wb") as out:
         for line in orders:
             batch = []
+            wind_up()
             for name in json.loads(line):
                 index, offset, size, method, path = job["modules"][name]
                 if index not in archives:
                     archives[index] = open(job["archives"][index], "rb")
-                source = read(archives[index], offset, size, method)
                 try:
-                    code = compile(source, "/" + path, "exec", dont_inherit=True)
-                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    source = read(archives[index], offset, size, method)
+                    code = (
+                        compile(source, "/" + path, "exec", dont_inherit=True)
+                        if len(source) <= SOURCE
+                        else None
+                    )
+                except (SyntaxError, ValueError, RecursionError, MemoryError, struct.error, zlib.error):
+                    code = None
+                if code is None:
                     batch.append((name, None, [], False))  # such a module fails when it is imported, too
                     continue
                 found, lazy = imports(code, name, path.endswith("/__init__.py"))
@@ -168,20 +199,37 @@ def main():
         return sorted(new)
 
     todo = reach(job["seeds"])
-    pipes = [start(job, number) for number in range(job["workers"])]
+    started = job["workers"]
+    pipes = [start(job, number) for number in range(started)]
     idle, busy = list(pipes), {}
-    while todo or busy:
-        while idle and todo:
+    alone = []  # one of these ended a process
+    while todo or alone or busy:
+        while idle and (todo or alone):
             orders, answers = idle.pop()
-            batch, todo = todo[:BATCH], todo[BATCH:]
+            if todo:
+                batch, todo = todo[:BATCH], todo[BATCH:]
+            else:
+                batch = [alone.pop()]
             orders.write(json.dumps(batch) + "\n")
             orders.flush()
-            busy[answers] = orders
+            busy[answers] = orders, batch
         for answers in select.select(list(busy), [], [])[0]:
             line = answers.readline()
-            if not line:
-                raise SystemExit("a compiling worker ended early")
-            idle.append((busy.pop(answers), answers))
+            orders, batch = busy.pop(answers)
+            if not line.endswith("\n"):
+                if started - job["workers"] == DEATHS:
+                    raise SystemExit("modules that end the compiler, again and again")
+                orders.close()
+                pipes.remove((orders, answers))
+                pipes.append(start(job, started))
+                idle.append(pipes[-1])
+                started += 1
+                if len(batch) > 1:
+                    alone += batch
+                else:
+                    result[batch[0]] = (None, [])
+                continue
+            idle.append((orders, answers))
             for name, place, found, lazy in json.loads(line):
                 edges = sorted({*found, *(children.get(name, ()) if lazy else ())})
                 result[name] = (place, edges)

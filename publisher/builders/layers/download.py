@@ -17,6 +17,7 @@ from publisher.errors import IndexUnavailableError, PublisherError, TransferErro
 
 PARALLEL = 12
 _TRIES = 4
+_LARGEST = 16 << 30  # bytes of a wheel whose size the index does not tell
 _AGAIN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, TransferError)
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -65,6 +66,8 @@ def _once(http: requests.Session, wheel: Wheel, path: Path, on_bytes: Callable[[
             for chunk in _chunks(http, wheel):
                 seen.update(chunk)
                 size += len(chunk)
+                if size > (wheel.size or _LARGEST):  # an answer without end must not fill the disk
+                    raise TransferError(f"{wheel.filename} is larger than its package index says")
                 sink.write(chunk)
                 on_bytes(len(chunk))
         if seen.hexdigest() != wheel.sha256:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import configparser
 import csv
+import errno
 import hashlib
 import io
 import mmap
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +38,8 @@ if __name__ == '__main__':
 """
 _MAX_FILES = 200_000
 _MAX_BYTES = 16 << 30
+_MAX_SCRIPT = 16 << 20  # bytes; scripts with a shebang and entry_points.txt are read whole ...
+_MAX_RECORD = 64 << 20  # ... and so is RECORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,28 @@ class Entry:
     size: int
     member: zipfile.ZipInfo | None = None
     content: bytes = b""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Whatever reading the zip file `path` raises where it contradicts itself becomes a BuildError."""
+    broken = (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        ValueError,
+        KeyError,
+        struct.error,
+    )
+    try:
+        yield
+    except (*broken, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # which is a place before the file's start
+            raise
+        raise BuildError(f"{path.name} is not a zip file that can be read: {error}") from error
 
 
 def site_packages(python: str) -> str:
@@ -61,6 +88,9 @@ def entries(archive: zipfile.ZipFile, python: str) -> list[Entry]:
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > _MAX_FILES or sum(member.file_size for member in members) > _MAX_BYTES:
         raise BuildError(f"{_name(archive)} holds more than {_MAX_FILES} files or {_MAX_BYTES >> 30} GiB")
+    # Members that share their bytes: a file of megabytes that would be terabytes of layer.
+    if sum(member.compress_size for member in members) > Path(archive.filename or "").stat().st_size:
+        raise BuildError(f"{_name(archive)} is a bomb: its members are larger than itself")
     names = [member.filename for member in members]
     info = next((n.partition("/")[0] for n in names if re.fullmatch(r"[^/]+\.dist-info/RECORD", n)), None)
     if info is None:
@@ -138,8 +168,9 @@ def _raw(content: mmap.mmap, member: zipfile.ZipInfo, wheel: Path) -> Iterator[b
         yield content[place : min(place + PIECE, end)]
 
 
-# A path of plain names. A name may not begin with .wh. either: a whiteout deletes files of lower layers.
-_NAME = r"(?!\.wh\.)(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f]+"
+# A path of plain names, none longer than file systems take, nor with marks that reorder text. A name may not begin
+# with .wh. either: a whiteout deletes files of lower layers.
+_NAME = r"(?!\.wh\.)(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]{1,255}"
 _PLAIN = re.compile(rf"{_NAME}(?:/{_NAME})*")
 
 
@@ -175,6 +206,8 @@ def _with_shebang(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | 
         first = stream.readline(4096)
         if not first.startswith(b"#!python"):
             return None
+        if member.file_size > _MAX_SCRIPT:
+            raise BuildError(f"{_name(archive)}: the script {member.filename} is larger than 16 MiB")
         rest = stream.read()
     arguments = first[2:].strip().partition(b" ")[2]
     return b"#!/%s/bin/python%s\n" % (PREFIX.encode(), b" " + arguments if arguments else b"") + rest
@@ -186,7 +219,7 @@ def _console_scripts(archive: zipfile.ZipFile, info: str, names: list[str]) -> I
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
     try:
-        parser.read_string(archive.read(f"{info}/entry_points.txt").decode("utf-8-sig"))
+        parser.read_string(_text(archive, f"{info}/entry_points.txt", _MAX_SCRIPT).decode("utf-8-sig"))
     except (configparser.Error, UnicodeDecodeError) as error:
         raise BuildError(f"{_name(archive)}: entry_points.txt cannot be read: {error}") from error
     for section in ("console_scripts", "gui_scripts"):
@@ -206,7 +239,7 @@ def _record(
     ours = {entry.path: entry for entry in generated}
     rows: dict[str, tuple[str, str, str]] = {}
     try:
-        listed = list(csv.reader(io.StringIO(archive.read(record).decode("utf-8"))))
+        listed = list(csv.reader(io.StringIO(_text(archive, record, _MAX_RECORD).decode("utf-8"))))
     except (csv.Error, UnicodeDecodeError) as error:
         raise BuildError(f"{_name(archive)}: RECORD cannot be read: {error}") from error
     for row in listed:
@@ -223,6 +256,12 @@ def _record(
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows[key] for key in sorted(rows))
     return text.getvalue().encode()
+
+
+def _text(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    if archive.getinfo(name).file_size > limit:
+        raise BuildError(f"{_name(archive)}: {name} is larger than {limit >> 20} MiB")
+    return archive.read(name)
 
 
 def _relative(path: str, site: str) -> str:

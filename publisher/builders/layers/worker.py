@@ -1,7 +1,7 @@
 """Processes that make layers out of wheels: Python's own work for each file must not wait for one lock.
 
-A worker is `python -m publisher.builders.layers.worker`, JSON lines in and out. No multiprocessing: it
-would import the caller's main module again, which in a script without a guard runs it again.
+A worker is a `python -c` with JSON lines in and out. No multiprocessing: it would import the caller's main
+module again, which in a script without a guard runs it again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -19,8 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import publisher
+from publisher.builders.layers import wheel
 from publisher.errors import BuildError, HostError
 from publisher.oci.layer import Layer, LayerWriter, write_layer
+
+_ROOT = Path(publisher.__file__).parents[1]
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from publisher.builders.layers import worker; worker.main()"
+)
+# What an interpreter and its libraries need. Credentials are in none of these: a worker reads wheels of strangers.
+_KEPT = re.compile(
+    r"PATH|HOME|TMPDIR|LANG|LC_\w+|TZ|(LD|DYLD)_\w+|PYTHON\w*|MALLOC_\w+|SYSTEMROOT|VIRTUAL_ENV"
+)
 
 
 def make(task: Mapping[str, Any]) -> Layer:
@@ -29,16 +41,18 @@ def make(task: Mapping[str, Any]) -> Layer:
     `pieces`: [path in the image, file, offset, length], in order.
     """
     if "wheels" in task:
-        from publisher.builders.layers import wheel  # noqa: PLC0415
 
         def fill(writer: LayerWriter) -> None:
             # The entries of all wheels in one order; of two with one path the later wheel's stays.
-            archives = [(Path(path), zipfile.ZipFile(path)) for path in task["wheels"]]
-            found = [wheel.entries(archive, task["python"]) for _, archive in archives]
+            archives, found = [], []
+            for path in map(Path, task["wheels"]):
+                with wheel.readable(path):
+                    archives.append((path, zipfile.ZipFile(path)))
+                    found.append(wheel.entries(archives[-1][1], task["python"]))
             last = {entry.path: number for number, entries in enumerate(found) for entry in entries}
             for number, (path, archive) in enumerate(archives):
                 kept = [entry for entry in found[number] if last[entry.path] == number]
-                with archive:
+                with wheel.readable(path), archive:
                     wheel.write(writer, path, archive, kept)
     else:
 
@@ -60,12 +74,16 @@ def main() -> None:
             answer: dict[str, Any] = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
         except BuildError as error:
             answer = {"error": str(error), "hint": error.hint}
-        except zipfile.BadZipFile as error:
-            answer = {"error": f"a wheel is not a zip file: {error}", "hint": ""}
         except OSError as error:
             answer = {"host": str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    # glibc gives large blocks back to the kernel at once, which then zeroes them anew for each file.
+    found = {"MALLOC_MMAP_THRESHOLD_": str(1 << 26), "MALLOC_TRIM_THRESHOLD_": str(1 << 27)}
+    return found | {key: value for key, value in environ.items() if _KEPT.fullmatch(key)}
 
 
 def processors() -> int:
@@ -129,23 +147,15 @@ class Workers:
         return Layer(answer["digest"], answer["size"], answer["diff_id"])
 
     def _start(self) -> subprocess.Popen[str]:
-        # glibc gives large blocks back to the kernel at once, which then zeroes them anew for each file.
-        environment = {
-            "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
-            "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
-            **os.environ,
-        }
+        # -P: without it the current folder, which may be full of a model's files, would be looked through for
+        # every module first. publisher itself comes last, wherever it was imported from.
         process = subprocess.Popen(
-            [sys.executable, "-m", "publisher.builders.layers.worker"],
+            [sys.executable, "-P", "-c", _START, str(_ROOT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=_environment(os.environ),
         )
         with self._lock:
             self._all.append(process)
         return process
-
-
-if __name__ == "__main__":
-    main()
