@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -95,13 +95,17 @@ def _publish(
     try:
         image = image_name(target, version)
         own = scratch.below(stages.work_folder)
-        if not dry_run:
-            record.claim(image, own.claim)
-        with tempfile.TemporaryDirectory(dir=own.folder) as folder:
+        with (
+            tempfile.TemporaryDirectory(dir=own.folder) as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="record") as aside,
+        ):
             work = _Work(version, target, image, Path(folder), stages, clock)
-            outcome = work.run(force=force, dry_run=dry_run)
-        if not dry_run:
-            record.published(outcome.digest)
+            if dry_run:
+                outcome = work.plan()
+            else:
+                # A write takes MLflow a tenth of a second, which other work need not wait for.
+                claim = aside.submit(record.claim, image, own.claim)
+                outcome = work.run(claim.result, lambda digest: aside.submit(record.published, digest), force)
     except KeyboardInterrupt:  # in a notebook: the command line asks to stop by its own way
         if not dry_run:
             record.release()
@@ -128,19 +132,14 @@ class _Work:
     stages: Stages
     clock: Clock
 
-    def run(self, *, force: bool, dry_run: bool) -> Outcome:
+    def run(
+        self, claimed: Callable[[], None], published: Callable[[str], Future[None]], force: bool
+    ) -> Outcome:
+        """The whole way. `claimed` returns when the status says that we are at it; `published` begins to write
+        that this digest is there."""
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = [place for place in (self.stages.memory, destination.memory()) if place]
-        with self.clock.stage("fetch"):
-            fetched = self.stages.source.fetch(
-                self.version, self.folder / "files", self.stages.progress, report.subject
-            )
-        with self.clock.stage("lock"):
-            environment = environments.read(fetched.model, serve=served(VersionTags.read(self.version)))
-            spec = self._spec(fetched, environment, self._base(environment, memory))
-        builder = choose(spec, self.target, self.stages.builders)
-        if dry_run:
-            return self._planned(spec, builder)
+        spec, builder = self._described(memory, claimed)
         (self.folder / "build").mkdir()
         with self.clock.stage("build"), destination.ahead(self.image) as early:
             build = builder.build(spec, self.folder / "build", memory, report, early.offer)
@@ -154,13 +153,39 @@ class _Work:
         with self.clock.stage("tag"):
             if standing != digest:
                 destination.tag(build.layout, self.image)
-        with self.clock.always("remember"):
+        with self.clock.always("record"):
+            written = published(digest)
             destination.remember(self.image, build.layout, [*build.remember, *self.stages.bases.found])
+            written.result()
         platforms = ", ".join(map(str, spec.platforms))
         done = Outcome(
             self.version, self.target.name, "published", f"published for {platforms}", self.image, digest
         )
         return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
+
+    def plan(self) -> Outcome:
+        """What `run` would do, as far as it can be known without building; writes nothing anywhere."""
+        memory = [
+            place for place in (self.stages.memory, self.stages.destination(self.target).memory()) if place
+        ]
+        spec, builder = self._described(memory, lambda: None)
+        wheels = {wheel.sha256: wheel for lock in spec.locks.values() for wheel in lock.wheels}
+        size = sum(wheel.size for wheel in wheels.values()) / 1e6
+        reason = (
+            f"would be built of {len(wheels)} wheels ({size:.0f} MB) on {spec.base.name} by {builder.name}"
+        )
+        return Outcome(self.version, self.target.name, "planned", reason, self.image)
+
+    def _described(self, memory: list[Memory], claimed: Callable[[], None]) -> tuple[ImageSpec, Builder]:
+        with self.clock.stage("fetch"):
+            fetched = self.stages.source.fetch(
+                self.version, self.folder / "files", self.stages.progress, self.clock.report.subject
+            )
+        with self.clock.stage("lock"):
+            environment = environments.read(fetched.model, serve=served(VersionTags.read(self.version)))
+            spec = self._spec(fetched, environment, self._base(environment, memory))
+            claimed()
+        return spec, choose(spec, self.target, self.stages.builders)
 
     def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
         """The base image of the version's own Python, or of the target's where it names one."""
@@ -180,14 +205,6 @@ class _Work:
                 target.platforms,
             )
             return describe(version, target, fetched, base, dict(zip(target.platforms, locks, strict=True)))
-
-    def _planned(self, spec: ImageSpec, builder: Builder) -> Outcome:
-        wheels = {wheel.sha256: wheel for lock in spec.locks.values() for wheel in lock.wheels}
-        size = sum(wheel.size for wheel in wheels.values()) / 1e6
-        reason = (
-            f"would be built of {len(wheels)} wheels ({size:.0f} MB) on {spec.base.name} by {builder.name}"
-        )
-        return Outcome(self.version, self.target.name, "planned", reason, self.image)
 
     def _conflict(self, standing: str, digest: str) -> TagConflictError:
         return TagConflictError(
