@@ -62,13 +62,13 @@ def decide(
     if force or explicit:
         return Decision("publish", "asked for with --force" if force else "asked for by name")
     why_not = why_not_asked(version, target) or UNFINISHED.get(version.registration)
-    if why_not:
-        return Decision("skip", why_not)
-    if status is None:
-        return Decision("publish", "never published")
+    if why_not or status is None:
+        return Decision("skip", why_not) if why_not else Decision("publish", "never published")
     same = status.fingerprint == fingerprint(version, target)
     if status.state == "published":
         return _published(version, status, same)
+    if status.state == "withdrawn":
+        return _withdrawn(version, status)
     if status.state in ("publishing", "stopped"):
         return _begun(status, now, abandoned)
     return _failed(status, same, now, release)
@@ -106,6 +106,12 @@ def _begun(status: Status, now: datetime, abandoned: bool) -> Decision:
     if not abandoned and status.updated is not None and abs(now - status.updated) < CLAIM:
         return Decision("skip", f"another publisher is at it since {_shown(status.updated)}")
     return Decision("publish", "a publisher stopped in the middle")
+
+
+def _withdrawn(version: ModelVersion, status: Status) -> Decision:
+    since = f" since {_shown(status.updated)}" if status.updated else ""
+    name = f"{version.name} {version.version}"
+    return Decision("skip", f"withdrawn{since}: 'publisher retry {name}' lets the next poll publish it again")
 
 
 def _failed(status: Status, same: bool, now: datetime, release: str) -> Decision:

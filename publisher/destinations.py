@@ -12,7 +12,7 @@ from typing import Protocol
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
-from publisher.errors import BuildError, PublisherError
+from publisher.errors import BuildError, PublisherError, RegistryError
 from publisher.naming import parse
 from publisher.oci import layout as layouts
 from publisher.oci.layout import CONFIG, MANIFEST, Blob, BytesBlob, Descriptor, Layout, RemoteBlob
@@ -60,6 +60,10 @@ class Destination(Protocol):
 
     def tag(self, layout: Layout, image: str) -> None:
         """The commit point."""
+        ...
+
+    def remove(self, image: str, digest: str) -> None:
+        """Take the image away under all its tags. Raises RegistryError where the registry does not allow it."""
         ...
 
     def memory(self) -> Memory | None:
@@ -156,6 +160,17 @@ class RegistryDestination:
         content = layout.manifests[layout.top.digest]
         tag(layout.top, content, reference.repository, reference.tag, self.registries)
 
+    def remove(self, image: str, digest: str) -> None:
+        reference = parse(image)
+        registry, name = self.registries.at(reference.repository.host), reference.repository.name
+        try:
+            # By its digest, because that is how every registry that deletes at all can, and other tags go with it.
+            registry.delete_manifest(name, digest)
+        except RegistryError as error:
+            if error.status != 405:
+                raise
+            registry.delete_manifest(name, reference.name)
+
     def memory(self) -> Memory | None:
         return RegistryMemory(self.registries, self.cache) if self.cache else None
 
@@ -250,6 +265,9 @@ class LayoutDestination:
 
     def tag(self, layout: Layout, image: str) -> None:
         layouts.write(layout, self.folder, [self._name(image)])
+
+    def remove(self, image: str, digest: str) -> None:
+        layouts.forget(self.folder, digest)
 
     def memory(self) -> Memory | None:
         return None

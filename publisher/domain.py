@@ -223,7 +223,7 @@ class ImageSpec:
 
 
 Action = Literal["publish", "skip"]
-State = Literal["publishing", "published", "failed", "stopped"]
+State = Literal["publishing", "published", "failed", "stopped", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)

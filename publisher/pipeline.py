@@ -182,7 +182,7 @@ class _Work:
                 self.version, self.folder / "files", self.stages.progress, self.clock.report.subject
             )
         with self.clock.stage("lock"):
-            environment = environments.read(fetched.model, serve=served(VersionTags.read(self.version)))
+            environment = environment_of(self.version, self.target, fetched)
             spec = self._spec(fetched, environment, self._base(environment, memory))
             claimed()
         return spec, choose(spec, self.target, self.stages.builders)
@@ -211,6 +211,11 @@ class _Work:
             f"{self.image} is there already with another digest ({standing[:19]}…, ours is {digest[:19]}…)",
             hint=f"`publisher publish {self.version.name} {self.version.version} --force` replaces it.",
         )
+
+
+def environment_of(version: ModelVersion, target: Target, fetched: Fetched) -> Environment:
+    """What the version's image needs for `target`. Raises RequirementsError, ArtifactError."""
+    return environments.read(fetched.model, serve=served(VersionTags.read(version)))
 
 
 def base_name(target: Target, environment: Environment) -> tuple[str, str]:

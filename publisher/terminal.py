@@ -17,6 +17,12 @@ _STYLES = {
     "planned": "cyan",
     "publishing": "cyan",
     "stopped": "yellow",
+    "withdrawn": "yellow",
+    "problem": "bold red",
+    "note": "yellow",
+    "fail": "bold red",
+    "warn": "yellow",
+    "ok": "green",
 }
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from publisher import scratch, status
+from publisher import manual, scratch, status
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
@@ -20,6 +20,8 @@ from publisher.destinations import Destination, LayoutDestination, RegistryDesti
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.lock import Resolver
 from publisher.errors import ArtifactError, SettingsError
+from publisher.explain import Explanation, explain
+from publisher.manual import Change
 from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials
 from publisher.oci.images import Images
@@ -87,6 +89,22 @@ class App:
                 rows.append(StatusRow(each, target.name, known, self._decide(each, target)))
         return rows
 
+    def explain(self, name: str, version: str, targets: Sequence[str] | None) -> Explanation:
+        """Every decision about one version, for the named targets or for all. Changes nothing."""
+        found = self.stages.source.get(name, version)
+        chosen = self._named(targets) if targets else list(self.settings.targets)
+        return explain(found, chosen, self.stages, self._decide, self._unconfigured(found))
+
+    def retry(self, name: str, version: str, targets: Sequence[str] | None) -> list[Change]:
+        """Let the next poll try one version again: for the named targets, or for those that it has a status of."""
+        found = self.stages.source.get(name, version)
+        return [manual.retry(found, target, self.stages) for target in self._known(found, targets)]
+
+    def withdraw(self, name: str, version: str, targets: Sequence[str] | None) -> list[Change]:
+        """Take one version's images away and keep polls from it; for which targets, as in `retry`."""
+        found = self.stages.source.get(name, version)
+        return [manual.withdraw(found, target, self.stages) for target in self._known(found, targets)]
+
     def download(
         self, folder: Path, name: str | None = None, version: str | None = None
     ) -> list[tuple[ModelVersion, Path]]:
@@ -141,16 +159,27 @@ class App:
             # No status: another publisher, with other settings, may have that target.
             self.stages.progress.note(str(version), f"no target here has the tag {tag}")
 
-    def _chosen(self, version: ModelVersion, names: Sequence[str] | None) -> list[Target]:
+    def _named(self, names: Sequence[str]) -> list[Target]:
         known = {target.name: target for target in self.settings.targets}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise SettingsError(
+                [f"there is no target {', '.join(unknown)}"],
+                hint=f"Configured: {', '.join(known) or 'none'}.",
+            )
+        return [known[name] for name in names]
+
+    def _known(self, version: ModelVersion, names: Sequence[str] | None) -> list[Target]:
+        """The targets to change the status of: the named ones, else those that have one, else the tagged ones."""
         if names:
-            unknown = [name for name in names if name not in known]
-            if unknown:
-                raise SettingsError(
-                    [f"there is no target {', '.join(unknown)}"],
-                    hint=f"Configured: {', '.join(known) or 'none'}.",
-                )
-            return [known[name] for name in names]
+            return self._named(names)
+        told = [target for target in self.settings.targets if status.read(version.tags, target.name)]
+        return told or self._chosen(version, None)
+
+    def _chosen(self, version: ModelVersion, names: Sequence[str] | None) -> list[Target]:
+        if names:
+            return self._named(names)
+        known = {target.name: target for target in self.settings.targets}
         tagged = [target for target in known.values() if not why_not_asked(version, target)]
         foreign = self._unconfigured(version)
         if not tagged and foreign:

@@ -25,6 +25,12 @@ Targets = Annotated[
         "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its tags]"
     ),
 ]
+StatusTargets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its status]"
+    ),
+]
 
 
 def check_targets(names: Sequence[str] | None, settings: Settings) -> None:

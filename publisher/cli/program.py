@@ -14,7 +14,17 @@ from typing import Annotated, Any
 import typer
 
 from publisher import __version__, exits
-from publisher.cli import base_image, download, poll, publish, session, status
+from publisher.cli import (
+    base_image,
+    download,
+    explain,
+    poll,
+    publish,
+    retry,
+    session,
+    status,
+    withdraw,
+)
 from publisher.redaction import Formatter, redacted
 
 # Typer has its own copy of click from 0.16 on: this is the UsageError of whichever it uses.
@@ -92,14 +102,17 @@ def options(
 
 
 # The order of the help.
-_COMMANDS: dict[str, ModuleType] = {
+COMMANDS: dict[str, ModuleType] = {
     "poll": poll,
     "publish": publish,
     "status": status,
+    "explain": explain,
+    "retry": retry,
+    "withdraw": withdraw,
     "download": download,
     "base-image": base_image,
 }
-for _name, _module in _COMMANDS.items():
+for _name, _module in COMMANDS.items():
     app.command(_name, epilog=_examples(*_module.EXAMPLES))(_module.command)
 app.command("publish-models", hidden=True)(publish.as_environment_says)
 

@@ -202,8 +202,19 @@ def write(layout: Layout, folder: Path, names: Sequence[str] = ()) -> None:
     kept = [
         entry for entry in old if (entry.get("annotations") or {}).get(NAME, entry["digest"]) not in taken
     ]
+    _write_index(folder, kept + new)
+
+
+def forget(folder: Path, digest: str) -> None:
+    """Take every name of the image `digest` out of a layout's index; its blobs stay, for others may share them."""
+    entries = json.loads((folder / "index.json").read_bytes())["manifests"]
+    _write_index(folder, [entry for entry in entries if entry["digest"] != digest])
+
+
+def _write_index(folder: Path, entries: list[Any]) -> None:
+    index_file = folder / "index.json"
     part = scratch.below(folder).part(index_file.name)
-    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": kept + new}))
+    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
     part.replace(index_file)
 
 

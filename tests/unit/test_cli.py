@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from publisher import __version__
-from publisher.cli import download, main, status
+from publisher.cli import download, main, status, withdraw
 from publisher.cli import poll as poll_command
 from publisher.cli import publish as publish_command
+from publisher.cli.program import COMMANDS
 from publisher.domain import ModelVersion, Outcome
 from publisher.errors import AuthenticationError, BuildError, ResolutionError, SettingsError
 from publisher.exits import guarded
@@ -222,7 +225,7 @@ def test_the_version_is_the_packages() -> None:
     assert run("--version").stdout == f"publisher {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["poll", "publish", "status", "download", "base-image"])
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_each_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help of each command ends with examples, line by line."""
     assert main([command, "--help"]) == 0
@@ -350,3 +353,22 @@ def test_publish_models_wants_both_name_and_version_or_neither() -> None:
     assert done.stderr == (
         "error: MODEL_VERSION is not set: expected both MODEL_NAME and MODEL_VERSION, or neither\n"
     )
+
+
+def test_withdraw_asks_on_a_terminal_and_wants_yes_elsewhere() -> None:
+    """Without a terminal nobody is asked: --yes has to be said, and nothing was done without it."""
+    done = run("withdraw", "m", "1", **MLFLOW, REGISTRY_URL="localhost:9")
+    assert done.returncode == 2
+    assert "there is no terminal to ask on: say --yes" in done.stderr
+
+
+def test_withdraw_goes_on_with_y_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked goes to stderr, and anything but yes ends with 1."""
+    terminal, ours = pty.openpty()
+    monkeypatch.setattr("sys.stdin", os.fdopen(ours, "r"))
+    os.write(terminal, b"n\n")
+    with pytest.raises(typer.Exit) as ended:
+        withdraw.confirm("m v1", None)
+    assert ended.value.exit_code == 1
+    os.write(terminal, b"y\n")
+    withdraw.confirm("m v1", ["DEMO"])

@@ -202,3 +202,13 @@ def test_claimed_by_a_process_that_is_gone() -> None:
     claimed = replace(PUBLISHING, claim="x-y", updated=NOW - timedelta(minutes=1))
     assert decide(VERSION, TARGET, claimed, NOW).action == "skip"
     assert decide(VERSION, TARGET, claimed, NOW, abandoned=True).action == "publish"
+
+
+def test_what_was_withdrawn_is_left_alone() -> None:
+    """Whatever changed since: only a person brings it back, and the reason says how."""
+    status = Status("withdrawn", digest=DIGEST, fingerprint="another", updated=NOW)
+    decision = decide(VERSION, TARGET, status, NOW + timedelta(days=99))
+    assert decision.action == "skip"
+    assert "withdrawn since 2026-01-02 12:00:00 UTC" in decision.reason
+    assert "'publisher retry m 3'" in decision.reason
+    assert decide(VERSION, TARGET, status, NOW, explicit=True).action == "publish"
