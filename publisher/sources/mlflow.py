@@ -1,4 +1,4 @@
-"""MLflow's model registry as a source. Works with MLflow 2.9 to 3.x, clients and servers."""
+"""MLflow's model registry as a source. Works with servers from 2.9 and clients from 2.12 on, to 3.x."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from publisher.domain import ModelVersion, Registration, Target
 from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
+from publisher.sources import auth
 from publisher.sources.artifacts import Item, download, walk
 from publisher.sources.base import Examined, Fetched, Part, VersionTags
 from publisher.sources.faults import redact, told
@@ -77,6 +78,10 @@ class MlflowSource:
         # Storage classes of MLflow's read them too, whichever client asks for the versions.
         for key, value in DEFAULTS.items():
             self._environ.setdefault(key, value)
+        if auth.applies(self._environ):
+            auth.require(self._environ)
+            # MLflow's client would take Domino's headers along to whatever host a redirect names.
+            self._environ.setdefault("MLFLOW_ALLOW_HTTP_REDIRECTS", "false")
         login = Login.read(self._uri, self._environ)
         if login:
             return RestClient(self._uri, login)

@@ -19,6 +19,7 @@ class Answer:
     content_type: str
     body: bytes
     length: int | None = None
+    location: str = ""
 
 
 Lie = Callable[[str, Answer], Answer | None]
@@ -30,6 +31,7 @@ class LyingProxy:
 
     uri: str
     requests: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of each request
     lie: Lie | None = None
 
 
@@ -42,6 +44,7 @@ def lying_proxy(upstream: str) -> Iterator[LyingProxy]:
         def _pass(self) -> None:
             line = f"{self.command} {self.path}"
             proxy.requests.append(line)
+            proxy.headers.append(dict(self.headers.items()))
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
             headers = {
@@ -57,6 +60,8 @@ def lying_proxy(upstream: str) -> Iterator[LyingProxy]:
             self.send_header(
                 "Content-Length", str(len(answer.body) if answer.length is None else answer.length)
             )
+            if answer.location:
+                self.send_header("Location", answer.location)
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(answer.body)
