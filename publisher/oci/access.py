@@ -12,7 +12,7 @@ class Access:
     """`insecure`: plain HTTP, which loopback hosts get anyway. `timeout`: seconds without a byte from the registry.
 
     `realms`: hosts, beside those of the registry's own domain, whose token services may see its credentials.
-    `certificates`: a file of authorities.
+    `certificates`: a file of authorities. `chunk_size`: bytes of a blob in one request, 0 for all.
     """
 
     insecure: bool = False
@@ -20,6 +20,7 @@ class Access:
     retries: Retries = Retries()  # noqa: RUF009 - frozen
     realms: frozenset[str] = frozenset()
     certificates: str | None = None
+    chunk_size: int = 0
 
 
 PLAIN = Access()

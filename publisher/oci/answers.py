@@ -20,6 +20,9 @@ _LONGEST = 2048  # bytes of an error's body that are read, and characters that a
 _URL = re.compile(r"(https?://)(?:[^\s/@\"'<>]*@)?([^\s?\"'<>]+)(\?[^\s\"'<>]*)?")
 
 
+_LATER = "It was asked several times; try again later"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A refusal: the codes of distribution-spec ("Error codes"), and the text for people."""
@@ -37,7 +40,7 @@ def read_answer(response: requests.Response) -> Answer:
     except (urllib3.exceptions.HTTPError, OSError):
         body = b""
     discard(response)
-    html = response.headers.get("Content-Type", "").startswith("text/html")
+    html = is_page(response)
     text = body.decode("utf-8", "replace")
     codes: list[str] = []
     try:
@@ -49,6 +52,11 @@ def read_answer(response: requests.Response) -> Answer:
             text = ""
     text = text or f"{response.status_code} {response.reason}"
     return Answer(response.status_code, tuple(codes), harmless(text), html)
+
+
+def is_page(response: requests.Response) -> bool:
+    """Whether the answer is meant for a browser."""
+    return response.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
 def discard(response: requests.Response) -> None:
@@ -72,12 +80,13 @@ def refusal(
     answer = read_answer(response)
     status, text = answer.status, redact(answer.text)
     if status in TRANSIENT:
+        after = retry_after(response.headers.get("Retry-After"))
         fault = RegistryUnavailableError(
-            f"the registry {host} fails while {what}: {text}",
-            hint="It was asked several times; try again later",
+            f"the registry {host} {'limits how often we may ask' if status == 429 else 'fails'} while {what}: {text}",
+            hint=f"It asks us to wait for {after:.0f} seconds" if after else _LATER,
             status=status,
         )
-        return AgainError(fault, after=retry_after(response.headers.get("Retry-After")))
+        return AgainError(fault, after=after)
     if status in (401, 403) or "DENIED" in answer.codes:
         return AuthenticationError(
             f"the registry {host} refuses {what}: {text}",
@@ -87,14 +96,14 @@ def refusal(
     if answer.html:
         return RegistryError(
             f"{host} does not speak the registry protocol: it answers {status} with a web page",
-            hint="Check the registry's host and port (REGISTRY_URL)",
+            hint="Check the registry's host and port; the login page of a network or proxy answers like this too",
             status=status,
         )
     hint = ""
     if "NAME_UNKNOWN" in answer.codes:
         hint = "On this registry the repository must exist first: create it"
     elif status == 413:
-        hint = "The registry, or a proxy before it, limits the size of an upload: raise that limit"
+        hint = "The registry, or a proxy before it, limits the size of a request: raise that limit"
     return RegistryError(
         f"the registry {host} says no to {what}: {text}",
         hint=hint,

@@ -15,6 +15,7 @@ from publisher.oci import endpoints
 from publisher.oci.access import PLAIN, Access
 from publisher.oci.answers import discard
 from publisher.oci.authorization import Scopes
+from publisher.oci.bodies import Blob
 from publisher.oci.connections import BLOCK
 from publisher.oci.credentials import Credentials
 from publisher.oci.downloads import BlobStream
@@ -23,7 +24,7 @@ from publisher.oci.manifests import KINDS, read_manifest
 from publisher.oci.reference import Repository, is_digest
 from publisher.oci.retries import AgainError
 from publisher.oci.transport import Transport
-from publisher.oci.uploads import Upload
+from publisher.oci.uploads import Limits, Upload
 
 _ACCEPT = {"Accept": ", ".join(KINDS)}
 _VERBS = {"GET": "reading", "HEAD": "reading", "DELETE": "deleting in"}
@@ -40,6 +41,7 @@ class Registry:
     def __init__(self, host: str, credentials: Credentials, access: Access = PLAIN) -> None:
         self.host = host
         self._transport = Transport(host, credentials, access)
+        self._limits = Limits(access.chunk_size)
 
     def head_blob(self, name: str, digest: str) -> int | None:
         """Its size in bytes (0 where the registry does not tell), None where it is absent."""
@@ -84,13 +86,15 @@ class Registry:
         open: Callable[[], BinaryIO],
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        """Upload `size` bytes in one request. Each retry opens a new session, and the blob anew.
+        """Upload `size` bytes, in one request where the registry takes that.
 
         `on_bytes` hears what went out; a negative number where an attempt failed. Raises BuildError where the
         blob has another size, HostError where it cannot be read.
         """
-        upload = Upload(self._transport, name, digest, size, open=open, on_bytes=on_bytes or (lambda _: None))
-        upload.run(lambda: self.head_blob(name, digest) is not None)
+        blob = Blob(digest, size, open, on_bytes or (lambda _: None))
+        Upload(self._transport, name, blob, self._limits).run(
+            lambda: self.head_blob(name, digest) is not None
+        )
 
     def head_manifest(self, name: str, reference: str) -> Descriptor | None:
         """What a tag or digest stands for, None where it is absent."""
@@ -108,7 +112,7 @@ class Registry:
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = response.headers.get("Docker-Content-Digest", reference)
         length = response.headers.get("Content-Length", "")
-        if not (kind and is_digest(digest) and length.isdigit()):
+        if not (kind in KINDS and is_digest(digest) and length.isdigit()):
             found = self.get_manifest(name, reference)  # old registries answer a HEAD with less
             return found[0] if found else None
         return Descriptor(kind, digest, int(length))

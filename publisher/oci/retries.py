@@ -39,7 +39,7 @@ class Retries:
     tries: int = 5
     first_wait: float = 0.5
     longest_wait: float = 20.0
-    longest_asked: float = 60.0  # of a Retry-After
+    longest_asked: float = 60.0  # of a Retry-After; who asks for more is not asked again
     absent_seconds: float = 2.5
 
     def run(self, attempt: Callable[[], T], *, answered: Callable[[], bool]) -> T:
@@ -50,7 +50,7 @@ class Retries:
         """
 
         def stop(state: RetryCallState) -> bool:
-            if state.attempt_number >= self.tries:
+            if state.attempt_number >= self.tries or (_again(state).after or 0.0) > self.longest_asked:
                 return True
             elapsed = state.seconds_since_start or 0.0
             return _again(state).absent and not answered() and elapsed + self.first_wait > self.absent_seconds
@@ -59,7 +59,7 @@ class Retries:
             again = _again(state)
             if again.after is not None:
                 # Jitter only upwards: earlier than asked would be refused again.
-                return min(again.after, self.longest_asked) + random.uniform(0, self.first_wait)  # noqa: S311
+                return again.after + random.uniform(0, self.first_wait)  # noqa: S311
             if again.absent and not answered():
                 return self.first_wait
             grown = min(self.first_wait * 2.0 ** (state.attempt_number - 1), self.longest_wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
@@ -10,13 +11,14 @@ import requests
 
 from publisher.errors import RegistryError
 from publisher.oci.access import Access
-from publisher.oci.answers import discard, refusal, unreachable
+from publisher.oci.answers import discard, is_page, refusal, unreachable
 from publisher.oci.authorization import Authorization, Scopes
 from publisher.oci.connections import exchange, session
 from publisher.oci.credentials import Credentials
 from publisher.oci.hosts import Origin
 from publisher.oci.identity import BasicAuth
 from publisher.oci.reference import api_host
+from publisher.oci.retries import AgainError
 
 T = TypeVar("T")
 
@@ -50,10 +52,24 @@ class Transport:
         self._authorizations: dict[tuple[BasicAuth | None, str], Authorization] = {}
         self._lock = threading.Lock()
         self._answered = False
+        self._not_before = 0.0
 
     def patiently(self, attempt: Callable[[], T]) -> T:
-        """Call `attempt` until it raises no AgainError, within the bounds of our retries."""
-        return self._retries.run(attempt, answered=lambda: self._answered)
+        """Call `attempt` until it raises no AgainError, within the bounds of our retries.
+
+        A registry that asks for patience gets it from all threads.
+        """
+
+        def polite() -> T:
+            time.sleep(max(0.0, self._not_before - time.monotonic()))
+            try:
+                return attempt()
+            except AgainError as again:
+                if again.after and again.after <= self._retries.longest_asked:
+                    self._not_before = max(self._not_before, time.monotonic() + again.after)
+                raise
+
+        return self._retries.run(polite, answered=lambda: self._answered)
 
     def request(
         self,
@@ -79,7 +95,7 @@ class Transport:
             own = self.origin.owns(url)
             sent = authorization.header(scopes) if own else None
             response = self._send(method, url, {**(headers or {}), **_header(sent)}, body, seconds)
-            if response.status_code in ok:
+            if response.status_code in ok and not _stray(method, response):
                 return response
             # A second 401 to a password is about the password; to a fresh token, about what we may do.
             if response.status_code == 401 and own and (not challenged or (sent or "").startswith("Basic ")):
@@ -124,6 +140,12 @@ class Transport:
             raise unreachable(self.host, error) from None
         self._answered = True
         return response
+
+
+def _stray(method: str, response: requests.Response) -> bool:
+    """Whether a web server answers, such as a network's login page, where a yes or "absent" would be believed."""
+    believed = response.ok or (response.status_code == 404 and method in ("GET", "DELETE"))
+    return believed and is_page(response)
 
 
 def _header(sent: str | None) -> dict[str, str]:

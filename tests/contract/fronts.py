@@ -44,6 +44,18 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         return True
 
+    def swallow(self) -> bool:
+        """Let the request through, and lose the answer to it."""
+        self._forward(self.server.front.behind, answered=False)
+        self.close_connection = True
+        return True
+
+    def cut_behind(self, sent: int) -> bool:
+        """Let the first `sent` bytes of the body through, then break both connections."""
+        self._forward(self.server.front.behind, sent)
+        self.close_connection = True
+        return True
+
     @property
     def length(self) -> int:
         return int(self.headers.get("Content-Length") or 0)
@@ -54,9 +66,9 @@ class Handler(BaseHTTPRequestHandler):
         if not front.rule(self):
             self._forward(front.behind)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - names of http.server
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - names of http.server
 
-    def _forward(self, behind: str) -> None:
+    def _forward(self, behind: str, most: int | None = None, *, answered: bool = True) -> None:
         # The client's Host goes along: the registry makes its Location of it.
         connection = http.client.HTTPConnection(behind, timeout=60)
         connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -65,20 +77,29 @@ class Handler(BaseHTTPRequestHandler):
         connection.endheaders()
         left = self.length
         while left:
-            chunk = self.rfile.read(min(left, 1 << 20))
+            chunk = self.rfile.read(min(left, 1 << 18))
             left -= len(chunk)
             connection.send(chunk)
+            most = most if most is None else most - len(chunk)
+            if most is not None and most <= 0:
+                return connection.close()
         response = connection.getresponse()
+        if not answered:
+            response.read()
+            return connection.close()
         self.send_response(response.status)
         for name, value in response.getheaders():
             if name not in ("Date", "Connection", "Transfer-Encoding"):
-                self.send_header(name, value)
+                host = f"http://{self.headers['Host']}" if self.server.front.relative else ""
+                self.send_header(name, value.removeprefix(host))
+        for name, value in self.server.front.more.items():
+            self.send_header(name, value)
         content = response.read()
         if "Content-Length" not in response.headers:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-        connection.close()
+        return connection.close()
 
     def log_message(self, *_: object) -> None: ...
 
@@ -95,12 +116,15 @@ class _Server(ThreadingHTTPServer):
 
 @dataclass
 class Front:
-    """`rule` answers a request itself, and returns True, or leaves it to the host `behind`."""
+    """`rule` answers a request itself, and returns True, or leaves it to the host `behind`, whose answers then
+    have the headers `more` too, and with `relative`, no host in their Location."""
 
     host: str
     behind: str
     rule: Rule
     seen: list[Seen] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)
+    relative: bool = False
 
     def methods(self, method: str, path: str = "") -> list[Seen]:
         return [request for request in self.seen if request.method == method and path in request.path]

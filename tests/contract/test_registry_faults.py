@@ -93,7 +93,7 @@ def test_down_for_good(repository: str) -> None:
     [
         (403, "DENIED", AuthenticationError, "refuses pushing"),
         (404, "NAME_UNKNOWN", RegistryError, "must exist first"),
-        (413, "SIZE_INVALID", RegistryError, "limits the size"),
+        (413, "SIZE_INVALID", RegistryError, "limits the size of a request"),
         (405, "UNSUPPORTED", RegistryError, "UNSUPPORTED: no such luck"),
     ],
 )
