@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from publisher import __version__
 from publisher.domain import Decision, ModelVersion, Status, Target
+from publisher.extra_tags import wanted
 from publisher.status import fingerprint
 
 YES = ("true", "1", "yes", "on")
@@ -66,7 +67,7 @@ def decide(
         return Decision("skip", why_not) if why_not else Decision("publish", "never published")
     same = status.fingerprint == fingerprint(version, target)
     if status.state == "published":
-        return _published(version, status, same)
+        return _published(version, target, status, same, now)
     if status.state == "withdrawn":
         return _withdrawn(version, status)
     if status.state in ("publishing", "stopped"):
@@ -87,15 +88,22 @@ def next_try(attempts: int, now: datetime, retryable: bool, *, of: str) -> datet
     return now + longest * (1 - share / 5)
 
 
-def _published(version: ModelVersion, status: Status, same: bool) -> Decision:
+def _published(version: ModelVersion, target: Target, status: Status, same: bool, now: datetime) -> Decision:
     if not status.digest:
         return Decision("publish", "its status says published, but not as which digest")
-    name = f"{status.image}@{status.digest}"
+    name = f"published as {status.image}@{status.digest}"
+    asked = wanted(version, target)
+    if asked.fingerprint != status.tagging:
+        if status.next_try is not None and now < status.next_try:
+            return Decision(
+                "skip", f"{name}; its further tags: next try at {_shown(status.next_try)}: {status.reason}"
+            )
+        return Decision("tag", f"{name}; its further tags are to be {asked or 'none'}")
     if same:
-        return Decision("skip", f"published as {name}")
+        return Decision("skip", name)
     return Decision(
         "skip",
-        f"published as {name}; its tags or the target's settings have changed since: "
+        f"{name}; its tags or the target's settings have changed since: "
         f"'publisher publish {version.name} {version.version} --force' replaces it",
     )
 

@@ -66,6 +66,15 @@ class Destination(Protocol):
         """Take the image away under all its tags. Raises RegistryError where the registry does not allow it."""
         ...
 
+    def origin(self, image: str, digest: str) -> str:
+        """What the manifest `digest` in the image's repository says that it was made from: its annotation
+        ``org.opencontainers.image.source``; empty where it says nothing."""
+        ...
+
+    def also(self, image: str, digest: str, name: str) -> None:
+        """Put the manifest `digest`, which the image's repository has, under `name` of that repository too."""
+        ...
+
     def memory(self) -> Memory | None:
         """What earlier builds left here."""
         ...
@@ -171,6 +180,23 @@ class RegistryDestination:
                 raise
             registry.delete_manifest(name, reference.name)
 
+    def origin(self, image: str, digest: str) -> str:
+        found = self._manifest(image, digest)
+        return _origin(found[1]) if found else ""
+
+    def also(self, image: str, digest: str, name: str) -> None:
+        found, other = self._manifest(image, digest), parse(name)
+        if found is None or other.tag is None:
+            raise RegistryError(
+                f"{image}@{digest} is no longer in its registry",
+                hint="Publish the version again with --force.",
+            )
+        tag(found[0], found[1], other.repository, other.tag, self.registries)
+
+    def _manifest(self, image: str, digest: str) -> tuple[Descriptor, bytes] | None:
+        repository = parse(image).repository
+        return self.registries.at(repository.host).get_manifest(repository.name, digest)
+
     def memory(self) -> Memory | None:
         return RegistryMemory(self.registries, self.cache) if self.cache else None
 
@@ -269,6 +295,12 @@ class LayoutDestination:
     def remove(self, image: str, digest: str) -> None:
         layouts.forget(self.folder, digest)
 
+    def origin(self, image: str, digest: str) -> str:
+        return _origin(layouts.read(self.folder, digest=digest).manifests[digest])
+
+    def also(self, image: str, digest: str, name: str) -> None:
+        layouts.write(layouts.read(self.folder, digest=digest), self.folder, [self._name(name)])
+
     def memory(self) -> Memory | None:
         return None
 
@@ -277,3 +309,10 @@ class LayoutDestination:
 
     def _name(self, image: str) -> str:
         return image.removeprefix(f"oci:{self.folder}").lstrip("/")
+
+
+def _origin(manifest: bytes) -> str:
+    try:
+        return str(json.loads(manifest)["annotations"]["org.opencontainers.image.source"])
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -56,6 +56,7 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     registration: Registration = "ready"
+    aliases: tuple[str, ...] = ()  # where they were asked for: a search of MLflow's does not tell them
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
@@ -82,6 +83,7 @@ class Target:
     base: str | Mapping[str, str]
     builder: str = "auto"
     image: str = "{registry}/{model}:v{version}"
+    tags: tuple[str, ...] = ()  # templates of further tags of the same image (extra_tags.py)
     cache: str = "{registry}/publisher-cache"
     python: str | None = None
     resolve: Literal["registered", "latest"] = "registered"
@@ -222,13 +224,13 @@ class ImageSpec:
         return tuple(sorted(self.locks))
 
 
-Action = Literal["publish", "skip"]
+Action = Literal["publish", "tag", "skip"]
 State = Literal["publishing", "published", "failed", "stopped", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """To act or not, and why. The reason is for people: it is logged, printed and recorded."""
+    """To act or not, and why. "tag": only the extra tags of what is published. The reason is for people: it is logged, printed and recorded."""
 
     action: Action
     reason: str
@@ -249,6 +251,8 @@ class Status:
     updated: datetime | None = None
     next_try: datetime | None = None
     release: str = ""
+    tags: tuple[str, ...] = ()  # the extra tags that the image has
+    tagging: str = ""  # the fingerprint of those that it was to have (extra_tags.Wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,7 @@ class Outcome:
 
     version: ModelVersion
     target: str
-    state: Literal["published", "failed", "skipped", "planned", "stopped"]
+    state: Literal["published", "tagged", "failed", "skipped", "planned", "stopped"]
     reason: str
     image: str = ""
     digest: str = ""
@@ -265,3 +269,4 @@ class Outcome:
     sent: int = 0  # bytes that went to the registry
     downloaded: int = 0  # bytes of wheels that were fetched from the index
     exit_code: int = 0
+    tags: tuple[str, ...] = ()  # the extra tags that the image has now

@@ -27,6 +27,7 @@ from publisher.recording import Record
 from publisher.redaction import redacted
 from publisher.running import Running, Watch
 from publisher.sources.base import Fetched, Source, VersionTags
+from publisher.tagging import Tagged, Tagger
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +106,13 @@ def _publish(
             else:
                 # A write takes MLflow a tenth of a second, which other work need not wait for.
                 claim = aside.submit(record.claim, image, own.claim)
-                outcome = work.run(claim.result, lambda digest: aside.submit(record.published, digest), force)
+                outcome = work.run(
+                    claim.result,
+                    lambda digest, extra: aside.submit(
+                        record.published, digest, lambda known: extra.on(known, stages.now())
+                    ),
+                    force,
+                )
     except KeyboardInterrupt:  # in a notebook: the command line asks to stop by its own way
         if not dry_run:
             record.release()
@@ -121,6 +128,19 @@ def _publish(
     return replace(outcome, seconds=clock.seconds)
 
 
+def retag(version: ModelVersion, target: Target, stages: Stages) -> Outcome:
+    """Bring the extra tags of a version that is published already up to date. Raises nothing."""
+    report = Report(stages.progress, subject_of(version, target.name))
+    report.stage("extra tags")
+    outcome = _tagger(target, stages).again(version)
+    stages.progress.done(outcome)
+    return outcome
+
+
+def _tagger(target: Target, stages: Stages) -> Tagger:
+    return Tagger(target, stages.source, stages.destination(target), stages.now)
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """One publication, in its own folder."""
@@ -133,10 +153,10 @@ class _Work:
     clock: Clock
 
     def run(
-        self, claimed: Callable[[], None], published: Callable[[str], Future[None]], force: bool
+        self, claimed: Callable[[], None], published: Callable[[str, Tagged], Future[None]], force: bool
     ) -> Outcome:
         """The whole way. `claimed` returns when the status says that we are at it; `published` begins to write
-        that this digest is there."""
+        that this digest is there, with its extra tags."""
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = [place for place in (self.stages.memory, destination.memory()) if place]
         spec, builder = self._described(memory, claimed)
@@ -153,13 +173,18 @@ class _Work:
         with self.clock.stage("tag"):
             if standing != digest:
                 destination.tag(build.layout, self.image)
+        extra = Tagged()
+        if self.target.tags:
+            with self.clock.always("extra tags"):
+                extra = _tagger(self.target, self.stages).bring(self.version, self.image, digest, force=force)
         with self.clock.always("record"):
-            written = published(digest)
+            written = published(digest, extra)
             destination.remember(self.image, build.layout, [*build.remember, *self.stages.bases.found])
             written.result()
         platforms = ", ".join(map(str, spec.platforms))
+        reason = "; ".join(filter(None, (f"published for {platforms}", extra.reason)))
         done = Outcome(
-            self.version, self.target.name, "published", f"published for {platforms}", self.image, digest
+            self.version, self.target.name, "published", reason, self.image, digest, tags=extra.held
         )
         return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
 

@@ -39,8 +39,9 @@ class Record:
         self.running.claims[self._subject] = self.release
         self._write(self._status("publishing", "a publisher is at it", claim=process))
 
-    def published(self, digest: str) -> None:
-        self._write(self._status("published", digest=digest))
+    def published(self, digest: str, also: Callable[[Status], Status]) -> None:
+        """Say so, with what `also` adds."""
+        self._write(also(self._status("published", digest=digest)))
         self._settled()
 
     def failed(self, fault: PublisherError) -> None:

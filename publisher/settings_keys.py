@@ -28,7 +28,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from publisher.domain import MACHINES, Platform, Target
-from publisher.oci.reference import Reference
+from publisher.extra_tags import fill, placeholders
+from publisher.naming import LONGEST
+from publisher.oci.reference import Reference, is_tag
 from publisher.quantities import DURATION, SIZE, duration, size
 
 PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
@@ -37,6 +39,7 @@ _REGISTRY = "host[:port][/prefix] in lower case, such as quay.io/team, or oci:DI
 _BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/library/python:3.11-slim" }'
 _INDEX = "corp=https://pypi.example.org/simple"
 _LEAST_MEMORY = 128 << 20  # bytes; one publication alone needs it
+_TAGS = 'a list of tags such as ["{alias}", "{version}-{date}"]'
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
 
 
@@ -101,13 +104,35 @@ def _place(info: ValidationInfo) -> str:
 
 
 def _image(value: str, info: ValidationInfo) -> str:
-    text = _sample(value, registry=_place(info), model="model", version="1", target="target")
+    text = _sample(value, registry=_place(info), model="m" * LONGEST, version="12345678", target="target")
     if "{version}" not in value:
         raise ValueError(f"must contain {{version}}, or versions would overwrite each other: {value!r}")
     if not value.startswith("{registry}/"):
         raise ValueError(f"must lead into the target's own registry: begin with {{registry}}/, got {value!r}")
-    _reference(text, value)
+    if re.search(r"\{model\}[0-9]*\{version\}|\{version\}[0-9]*\{model\}", value):
+        raise ValueError(
+            "must have something other than digits between {model} and {version}, or version 12 of a model "
+            f"were version 2 of another: {value!r}"
+        )
+    if len(str(_reference(text, value).repository)) > 255:
+        raise ValueError(f"leaves no room for a model's name of {LONGEST} characters below 255: {value!r}")
     return value
+
+
+def _tags(value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    repository, colon, own = info.data.get("image", _DEFAULTS["image"]).partition(":")
+    if value and not (colon and "{model}" in repository):
+        raise ValueError("needs a repository for each model: write {model} before the colon of `image`")
+    for template in value:
+        sample = fill(template, dict.fromkeys(placeholders(template), "1"))
+        if template == own or not is_tag(sample):
+            wrong = "is the version's own tag" if template == own else "does not make a tag"
+            raise ValueError(f"{template!r} {wrong}; expected {_TAGS}")
+    return tuple(dict.fromkeys(value))
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _cache(value: str, info: ValidationInfo) -> str:
@@ -253,6 +278,9 @@ class TargetKeys(BaseModel):
     builder: Literal["auto", "layers"] = Field(_DEFAULTS["builder"], description="auto or layers")
     image: Annotated[str, AfterValidator(_image)] = Field(
         _DEFAULTS["image"], description="a template such as {registry}/{model}:v{version}"
+    )
+    tags: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_tags)] = Field(
+        (), description=_TAGS
     )
     cache: Annotated[str, AfterValidator(_cache)] = Field(
         _DEFAULTS["cache"], description='a repository such as {registry}/publisher-cache, or "" for none'

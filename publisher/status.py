@@ -25,10 +25,12 @@ FIELDS = (
     "updated",
     "next_try",
     "release",
+    "tags",
+    "tagging",
     "state",
 )
 _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
-_NO_IMAGE = frozenset({"deadline", "name", "tag", "cache", "insecure"})
+_NO_IMAGE = frozenset({"deadline", "name", "tag", "cache", "insecure", "tags"})
 
 
 def read(tags: Mapping[str, str], target_name: str) -> Status | None:
@@ -49,6 +51,8 @@ def read(tags: Mapping[str, str], target_name: str) -> Status | None:
         updated=_time(values["updated"]),
         next_try=_time(values["next_try"]),
         release=values["release"],
+        tags=tuple(re.findall(r"(?<!\S)[A-Za-z0-9._-]{1,128}(?!\S)", values["tags"])),
+        tagging=values["tagging"],
     )
 
 
@@ -64,14 +68,21 @@ def to_tags(status: Status, target_name: str) -> dict[str, str]:
         "updated": _text(status.updated),
         "next_try": _text(status.next_try),
         "release": status.release,
+        "tags": " ".join(status.tags),
+        "tagging": status.tagging,
         "state": status.state,
     }
     return {key(target_name, field): values[field] for field in FIELDS if values[field]}
 
 
 def stale(tags: Mapping[str, str], status: Status, target_name: str) -> list[str]:
-    """The keys in `tags` that say something of the target which `status` no longer says."""
+    """The keys in `tags` that say something of the target which `status` no longer says.
+
+    What was published before keeps its extra tags while another attempt is under way, or has failed.
+    """
     said = to_tags(status, target_name)
+    if status.state in ("publishing", "failed", "stopped"):
+        said |= {key(target_name, field): "" for field in ("tags", "tagging")}
     return [k for field in FIELDS if (k := key(target_name, field)) in tags and k not in said]
 
 

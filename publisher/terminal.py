@@ -12,6 +12,7 @@ from publisher.redaction import redacted
 
 _STYLES = {
     "published": "green",
+    "tagged": "green",
     "failed": "bold red",
     "skipped": "dim",
     "planned": "cyan",

@@ -28,7 +28,7 @@ from publisher.oci.images import Images
 from publisher.oci.reference import Reference
 from publisher.oci.registry import Registries
 from publisher.paths import is_relative
-from publisher.pipeline import Stages, publish
+from publisher.pipeline import Stages, publish, retag
 from publisher.progress import Progress, subject_of
 from publisher.redaction import redacted
 from publisher.running import Running
@@ -64,6 +64,8 @@ class App:
                     known = status.read(version.tags, target.name)
                     image, digest = (known.image, known.digest) if known else ("", "")
                     outcomes.append(Outcome(version, target.name, "skipped", decision.reason, image, digest))
+                elif decision.action == "tag":
+                    outcomes.append(retag(version, target, self.stages))
                 else:
                     outcomes.append(publish(version, target, self.stages, force=False, dry_run=False))
         return outcomes

@@ -28,6 +28,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "image": outcome.image,
         "digest": outcome.digest,
+        "tags": list(outcome.tags),
         "seconds": {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()},
         "sent": outcome.sent,
         "downloaded": outcome.downloaded,
@@ -58,13 +59,15 @@ def _about(outcome: Outcome) -> str:
     if outcome.state in ("failed", "skipped"):
         return outcome.reason
     parts = [image] if image else []
-    if outcome.state == "planned" or not image:
+    if outcome.state in ("planned", "tagged") or not image:
         parts.append(outcome.reason)
     if outcome.seconds:
         # "build: download" is a part of "build".
         stages = {stage: seconds for stage, seconds in outcome.seconds.items() if ": " not in stage}
         shown = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in stages.items())
         parts.append(f"{sum(stages.values()):.1f} s ({shown})")
+    if outcome.state == "published" and outcome.tags:
+        parts.append(f"also {', '.join(outcome.tags)}")
     if outcome.state == "published":
         parts.append(f"sent {amount(outcome.sent)}")
     if outcome.downloaded:

@@ -47,6 +47,7 @@ def status_json(row: StatusRow) -> dict[str, Any]:
         "state": status.state if status else None,
         "image": status.image if status else "",
         "digest": status.digest if status else "",
+        "tags": list(status.tags) if status else [],
         "reason": status.reason if status else "",
         "attempts": status.attempts if status else 0,
         "updated": stamp(status.updated) or None if status else None,
@@ -65,7 +66,8 @@ def print_status(rows: Sequence[StatusRow], stream: TextIO) -> None:
         parts = []
         if status:
             image = f"{status.image}@{status.digest}" if status.digest else status.image
-            parts = [image if status.state == "published" else status.reason or image, stamp(status.updated)]
+            parts = [image if status.state == "published" else status.reason or image]
+            parts += [f"also {', '.join(status.tags)}" if status.tags else "", stamp(status.updated)]
         parts.append(f"next poll: {row.decision.action}, {row.decision.reason}")
         state = status.state if status else "not published"
         paper.line(f"{subject_of(row.version, row.target)}:", state, ", ".join(filter(None, parts)))

@@ -218,15 +218,22 @@ def _write_index(folder: Path, entries: list[Any]) -> None:
     part.replace(index_file)
 
 
-def read(folder: Path, name: str | None = None) -> Layout:
-    """Read an OCI image layout: the manifest of that name, or its only one. Raises BuildError."""
+def read(folder: Path, name: str | None = None, *, digest: str | None = None) -> Layout:
+    """Read an OCI image layout: the manifest of that name, or digest, or its only one. Raises BuildError."""
     try:
         entries = json.loads((folder / "index.json").read_bytes())["manifests"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuildError(f"{folder} is not an OCI image layout: {error}") from error
-    found = [e for e in entries if name is None or (e.get("annotations") or {}).get(NAME) == name]
+    found = [
+        entry
+        for entry in entries
+        if name in (None, (entry.get("annotations") or {}).get(NAME)) and digest in (None, entry["digest"])
+    ]
     if len({e["digest"] for e in found}) != 1:
-        raise BuildError(f"{folder} holds {len(found)} images" + (f" named {name}" if name else "; name one"))
+        named = name or digest
+        raise BuildError(
+            f"{folder} holds {len(found)} images" + (f" named {named}" if named else "; name one")
+        )
     top = Descriptor.read({k: v for k, v in found[0].items() if k != "annotations"})
     return collect(
         top, lambda digest: _read_blob(folder, digest), lambda digest: FileBlob(blob_path(folder, digest))

@@ -15,6 +15,7 @@ from publisher.domain import ModelVersion, Registration, Target
 from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
 from publisher.sources import auth
+from publisher.sources.aliases import aliases
 from publisher.sources.artifacts import Item, download, walk
 from publisher.sources.base import Examined, Fetched, Part, VersionTags
 from publisher.sources.faults import redact, told
@@ -101,8 +102,15 @@ class MlflowSource:
         """The versions that carry the tag `target.tag` themselves or by their model, whatever its value."""
         if not re.fullmatch(r"[^`'\"\\\x00-\x1f]+", target.tag):
             raise SettingsError([f"the tag name {target.tag!r} of the target {target.name} holds quotes"])
-        for found, defaults in tagged(self._client, self._uri, target.tag):
-            yield self._version(found, defaults)
+        versions = tagged(self._client, self._uri, target.tag)
+        if not any("{alias}" in template for template in target.tags):
+            for found, defaults in versions:
+                yield self._version(found, defaults)
+            return
+        pairs = list(versions)
+        named = aliases(self._client, self._uri, {found.name for found, _ in pairs})
+        for found, defaults in pairs:
+            yield self._version(found, defaults, named.get((found.name, str(found.version)), ()))
 
     def get(self, name: str, version: str) -> ModelVersion:
         """One version; raises UnknownVersionError."""
@@ -114,7 +122,10 @@ class MlflowSource:
         with told(self._uri, f"model version {name} v{version}"):
             found = self._client.get_model_version(name, version)
         with told(self._uri, f"registered model {name}"):
-            return self._version(found, lent(self._client.get_registered_model(name).tags))
+            model = self._client.get_registered_model(name)
+        number = str(found.version)
+        named = sorted(alias for alias, holder in (model.aliases or {}).items() if str(holder) == number)
+        return self._version(found, lent(model.tags), tuple(named))
 
     def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
         """Bring the version's files into `folder`; raises ArtifactError, TransferError, HostError."""
@@ -185,7 +196,9 @@ class MlflowSource:
         for key in last:
             write(key)
 
-    def _version(self, found: Any, defaults: Mapping[str, str]) -> ModelVersion:
+    def _version(
+        self, found: Any, defaults: Mapping[str, str], aliases: tuple[str, ...] = ()
+    ) -> ModelVersion:
         tags = dict(found.tags)
         self._tags[found.name, str(found.version)] = dict(tags)
         return ModelVersion(
@@ -197,6 +210,7 @@ class MlflowSource:
             tags=tags,
             defaults=defaults,
             registration=REGISTRATIONS.get(found.status, "ready"),
+            aliases=aliases,
         )
 
     def __repr__(self) -> str:

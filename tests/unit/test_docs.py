@@ -98,6 +98,7 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "base": "quay.io/b",
         "builder": "layers",
         "image": "{registry}/b:{version}",
+        "tags": "{alias}, latest",
         "cache": "",
         "python": "3.12",
         "resolve": "latest",

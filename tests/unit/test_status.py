@@ -23,6 +23,8 @@ FULL = Status(
     updated=NOON,
     next_try=NOON + timedelta(minutes=4),
     release="0.1.0",
+    tags=("latest", "prod"),
+    tagging="fedcba9876543210",
 )
 TARGET = Target("lab", "EXTERNAL_TARGET_LAB", "r.example.org", (Platform("linux", "amd64"),), "python:3.11")
 VERSION = ModelVersion("m", "3", "runs:/1/m", NOON, "1", {"MODEL_FOLDER": "mymodel", "owner": "ann"})
@@ -86,10 +88,25 @@ def test_stale_keys() -> None:
     """What the new status no longer says is to be deleted; other tags and other targets are not touched."""
     have = {**to_tags(FULL, "lab"), **to_tags(FULL, "live"), "MODEL_FOLDER": "m"}
     now = Status("published", image=FULL.image, digest=DIGEST, updated=NOON)
-    gone = {
-        key("lab", field) for field in ("reason", "fingerprint", "attempts", "claim", "next_try", "release")
-    }
+    unsaid = ("reason", "fingerprint", "attempts", "claim", "next_try", "release", "tags", "tagging")
+    gone = {key("lab", field) for field in unsaid}
     assert set(stale(have, now, "lab")) == gone
+
+
+@pytest.mark.parametrize("state", ["publishing", "failed", "stopped"])
+def test_extra_tags_outlive_an_attempt(state: str) -> None:
+    """What the published image is also called stays told while another attempt runs, and when it has failed."""
+    gone = stale(to_tags(FULL, "lab"), Status(state), "lab")  # type: ignore[arg-type]
+    assert key("lab", "digest") in gone
+    assert not {key("lab", "tags"), key("lab", "tagging")} & set(gone)
+
+
+@pytest.mark.parametrize("written", ["prod  latest", " latest,x prod\n", "latest prod " + "x" * 129])
+def test_names_that_are_no_tags_are_not_read(written: str) -> None:
+    """Anybody may write the list of extra tags; only what can be a tag counts."""
+    found = read({key("lab", "state"): "published", key("lab", "tags"): written}, "lab")
+    assert found
+    assert set(found.tags) <= {"latest", "prod"}
 
 
 def test_the_fingerprint_is_stable() -> None:
@@ -131,7 +148,14 @@ def test_no_setting_is_forgotten() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"cache": "x"}, {"insecure": True}, {"deadline": timedelta(hours=2)}, {"tag": "T"}, {"name": "live"}],
+    [
+        {"cache": "x"},
+        {"insecure": True},
+        {"deadline": timedelta(hours=2)},
+        {"tag": "T"},
+        {"tags": ("{alias}",)},
+        {"name": "live"},
+    ],
 )
 def test_settings_that_do_not_matter(change: dict[str, object]) -> None:
     """A setting that changes no image leaves the fingerprint as it is."""

@@ -1,0 +1,131 @@
+"""Further tags of a version's image, by the target's templates (docs/names.md). Pure: which are wanted, and why not.
+
+An extra tag moves: from version to version as an alias does, or on to the highest version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from publisher.domain import ModelVersion, Target
+from publisher.naming import repository_name
+from publisher.oci.reference import is_tag
+
+PLACEHOLDERS = ("model", "version", "alias", "target", "date", "tags[KEY]")
+MOST = 64  # for one version: whoever sets aliases decides how many requests a registry gets
+_FIELD = re.compile(r"\{(model|version|alias|target|date|tags\[([^\[\]{}]+)\])\}")
+_VALUE = re.compile(r"[A-Za-z0-9._-]+")
+# Where registries without the referrers API keep signatures and statements about an image (distribution-spec,
+# "Referrers Tag Schema"): whoever wrote there could replace them.
+_DIGEST = re.compile(r"sha(256|512)-.*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ExtraTag:
+    """`follows`: an alias of MLflow decides which version has it; else the highest version does."""
+
+    name: str
+    follows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The extra tags that a version's image should have. `refused`: what cannot be one, each with its reason."""
+
+    tags: tuple[ExtraTag, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change when something else is wanted; empty where nothing is."""
+        if not self.tags and not self.refused:
+            return ""
+        content = [[(tag.name, tag.follows) for tag in self.tags], self.refused]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return ", ".join(tag.name for tag in self.tags)
+
+
+def wanted(version: ModelVersion, target: Target) -> Wanted:
+    """What the target's `tags` ask of a version, sorted. A template without a value for this version asks nothing."""
+    found: dict[str, bool] = {}
+    refused: list[str] = []
+    own = own_tag(target).format(
+        model=repository_name(version.name), version=version.version, target=target.name.lower()
+    )
+    for template in target.tags:
+        for name, bad in _filled(template, version, target):
+            if fault := bad or _fault(name, own, target):
+                refused.append(f"{template} is no tag for it: {fault}")
+            elif name != own:
+                found[name] = found.get(name, False) or "{alias}" in template
+    tags = [ExtraTag(*each) for each in sorted(found.items())]
+    if len(tags) > MOST:
+        refused.append(f"{len(tags) - MOST} more than {MOST} tags are asked for: the last ones are left out")
+    return Wanted(tuple(tags[:MOST]), tuple(sorted(set(refused))))
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with each placeholder's value by its name; raises KeyError."""
+    return _FIELD.sub(lambda found: values[found[1]], template)
+
+
+def placeholders(template: str) -> list[str]:
+    """The names of the placeholders: ``alias``, ``tags[stage]`` …; raises ValueError where a brace is none."""
+    rest = _FIELD.sub("", template)
+    if "{" in rest or "}" in rest:
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"{template!r} has a brace that is no placeholder; known: {known}")
+    return [found[1] for found in _FIELD.finditer(template)]
+
+
+def own_tag(target: Target) -> str:
+    """The template of the version's own tag, which `image` has behind its colon."""
+    return target.image.rpartition("/")[2].partition(":")[2] or "latest"
+
+
+def _filled(template: str, version: ModelVersion, target: Target) -> Iterator[tuple[str, str]]:
+    """Each name that the template makes, with what is wrong with a value."""
+    values = {
+        "model": [repository_name(version.name)],
+        "version": [version.version],
+        "alias": sorted(set(version.aliases)),
+        "target": [target.name.lower()],
+        "date": [f"{version.created:%Y-%m-%d}"],
+    }
+    names = list(dict.fromkeys(placeholders(template)))
+    for name in names:
+        if name.startswith("tags["):
+            value = version.effective_tags.get(name[5:-1], "").strip()
+            values[name] = [value] if value else []
+    for chosen in product(*(values[name] for name in names)):
+        bad = [value for value in chosen if not _VALUE.fullmatch(value)]
+        fault = f"{_short(bad[0])} has other characters than letters, digits, . _ and -" if bad else ""
+        yield fill(template, dict(zip(names, chosen, strict=True))), fault
+
+
+def _fault(name: str, own: str, target: Target) -> str:
+    if not is_tag(name):
+        return f"{_short(name)} is longer than 128 characters, or begins with . or -"
+    if _DIGEST.fullmatch(name):
+        return f"{_short(name)} is where signatures are looked for"
+    if name != own and _versions(target).fullmatch(name):
+        return f"{_short(name)} is the name of another version"
+    return ""
+
+
+def _versions(target: Target) -> re.Pattern[str]:
+    """What the own tags of all versions look like."""
+    parts = {"{model}": r"[a-z0-9._-]+", "{version}": "[0-9]+", "{target}": re.escape(target.name.lower())}
+    pieces = re.split(r"(\{[a-z]+\})", own_tag(target))
+    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
