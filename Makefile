@@ -10,7 +10,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for name in python3.11 python3.13 python3.12 python3; do \
 	$$name -c '$(SUPPORTED)' 2>/dev/null && { command -v $$name; break; }; done)
 
-.PHONY: help venv engines lint test demo bench clean
+.PHONY: help venv engines lint test torture demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ lint: venv ## format, lint, types, and which part may import which
 
 test: venv engines lint ## all tests; make test ARGS='tests/unit -k layer' for some
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: venv engines ## 200 rounds of kill -9, 20 rounds of 16 publishers on one version: about half an hour
+	PUBLISHER_ROUNDS=200 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_many.py -s $(ARGS)
 
 demo: venv engines ## the whole way with real parts: train, tag, publish, run on two architectures
 	$(BIN)/python examples/demo.py

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from publisher.errors import EngineError, HostError, PublisherError
 
-_OF_THE_HOST = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# What another moment may find otherwise: no room, no memory, no more files or processes.
+OF_THE_MOMENT = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO}
+)
+_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def as_ours(error: BaseException) -> PublisherError:
@@ -21,9 +26,15 @@ def as_ours(error: BaseException) -> PublisherError:
         what = root if (root / "pyproject.toml").exists() else "--force-reinstall model-publisher"
         hint = f"Run: {sys.executable} -m pip install {what}"
         return EngineError(f"the Python package {error.name} is not installed", hint=hint)
-    if isinstance(error, OSError) and error.errno in _OF_THE_HOST:
-        what = f"{error.filename or 'the disk'}: {error.strerror}"
-        return HostError(what, hint="Free space, or choose another cache_folder and work_folder")
+    if isinstance(error, OSError) and error.errno in OF_THE_MOMENT | _RIGHTS:
+        what = f"{error.filename or ('the disk' if error.errno in _ROOM else 'this host')}: {error.strerror}"
+        folders = error.errno in _ROOM | _RIGHTS
+        return HostError(
+            what,
+            hint="Free space, or choose another cache_folder and work_folder"
+            if folders
+            else "See its memory and its limits of open files and processes (ulimit -a)",
+        )
     # The message may hold anything, a password too; the place is what a report needs.
     return PublisherError(
         f"this is a bug in publisher ({_place(error)})",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform as host
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,9 +126,23 @@ class Bases:
                 new = Path(name) / "root"
                 rootfs.unpack((layout.blobs[layer.digest].open() for layer in layout.layers(manifest)), new)
                 (new / ".complete").write_text(json.dumps({"manifest": manifest}))
-                shutil.rmtree(folder, ignore_errors=True)
-                new.rename(folder)
+                _settle(new, folder)
         return folder
+
+
+def _settle(new: Path, folder: Path) -> None:
+    """Give the finished `new` its real name, unless another publisher was faster: that one's may be in use already."""
+    for _ in range(2):
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        if (folder / ".complete").exists():
+            return
+        folder.rename(new.with_name("broken"))
 
 
 def _child(layout: Layout, wanted: Sequence[Platform]) -> Descriptor:

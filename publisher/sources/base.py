@@ -115,5 +115,6 @@ class Source(Protocol):
         ...
 
     def record(self, version: ModelVersion, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:
-        """Write and delete tags on the version. The last of `tags` is written after all the others."""
+        """Write and delete tags on the version. The last of `tags` is written after the others, and nothing is
+        deleted before it."""
         ...

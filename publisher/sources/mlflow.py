@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
+
 from publisher.domain import ModelVersion, Registration, Target
 from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
@@ -45,6 +47,15 @@ DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+
+# Of two publishers that write one tag at one moment, MLflow's database refuses the second one's row, and MLflow
+# calls that a wrong request.
+_RACED = retry(
+    retry=retry_if_exception(lambda error: bool(re.search("IntegrityError|StaleDataError", str(error)))),
+    stop=stop_after_attempt(5),
+    wait=wait_random(0.05, 0.4),
+    reraise=True,
+)
 
 
 class MlflowSource:
@@ -169,9 +180,10 @@ class MlflowSource:
         return places, parts, source
 
     def record(self, version: ModelVersion, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:
-        """Write the tags that differ from what the version has, and delete those that it has, all at once.
+        """Write the tags that differ from what the version has, then delete those that it has.
 
-        The last of `tags` is written after everything else: a reader who sees it sees the others too.
+        The last of `tags` is written after the others: a reader who sees it sees them too. Until then nothing is
+        deleted, because whoever is killed in between leaves what the old last one needs to be understood.
         """
         have = self._tags.setdefault((version.name, version.version), dict(version.tags))
         wanted = {key: _short(value) for key, value in tags.items()}
@@ -179,22 +191,25 @@ class MlflowSource:
         last = changed[-1:] if changed and changed[-1] == next(reversed(wanted)) else []
         gone = [key for key in delete if key in have and key not in wanted]
 
+        @_RACED
         def write(key: str) -> None:
             with told(self._uri, f"tags of model version {version}"):
                 self._writer.set_model_version_tag(version.name, version.version, key, wanted[key])
             have[key] = wanted[key]
 
+        @_RACED
         def remove(key: str) -> None:
             with told(self._uri, f"tags of model version {version}"):
                 self._writer.delete_model_version_tag(version.name, version.version, key)
             have.pop(key, None)
 
         with ThreadPoolExecutor(THREADS) as pool:
-            first = [pool.submit(write, key) for key in changed if key not in last]
-            for future in first + [pool.submit(remove, key) for key in gone]:
+            for future in [pool.submit(write, key) for key in changed if key not in last]:
                 future.result()
-        for key in last:
-            write(key)
+            for key in last:
+                write(key)
+            for future in [pool.submit(remove, key) for key in gone]:
+                future.result()
 
     def _version(
         self, found: Any, defaults: Mapping[str, str], aliases: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from publisher.builders.layers.environment import BYTECODE, Maker, Titled
 from publisher.builders.layers.worker import Workers
 from publisher.domain import MACHINES, ImageSpec, Platform
 from publisher.errors import BuildError
+from publisher.faults import OF_THE_MOMENT
 from publisher.oci.images import Images, select
 from publisher.oci.layer import Layer, write_layer
 from publisher.oci.layout import Blob, FileBlob
@@ -115,6 +116,8 @@ class LayerBuilder:
             interpreter = Interpreter(self.bases.unpacked(layout, child.digest), spec.base.executable)
             interpreter.run("", {}, self.bases.cache_folder)
         except (BuildError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_MOMENT:
+                raise  # the next try would find it otherwise, and come to another image
             report.note(f"no bytecode in the image, so its containers start slower: {error}")
             return None
         return interpreter

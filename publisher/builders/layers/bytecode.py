@@ -7,8 +7,11 @@ too, and a few that only functions or machine code import. docs/images.md has th
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import signal
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +23,8 @@ from publisher.builders.layers import compiler
 from publisher.builders.layers.wheel import modules as modules_of
 from publisher.builders.layers.wheel import readable
 from publisher.domain import Wheel
-from publisher.errors import BuildError
+from publisher.errors import BuildError, HostError
+from publisher.faults import OF_THE_MOMENT
 from publisher.oci import rootfs
 
 _TIMEOUT = 600  # seconds
@@ -80,7 +84,14 @@ class Interpreter:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_MOMENT:
+                raise
             raise BuildError(f"the base image's Python cannot be run here: {error}") from error
+        if done.returncode == -signal.SIGKILL or os.strerror(errno.ENOSPC) in done.stderr:
+            fault = done.stderr.strip().splitlines()[-1:] or ["its process was killed"]
+            raise HostError(
+                f"modules cannot be compiled: {fault[0][-200:]}", hint="See this host's memory, and its disk"
+            )
         if done.returncode:
             raise BuildError("the base image's Python failed to compile modules", detail=done.stderr[-2000:])
         return done.stdout
