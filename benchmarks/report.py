@@ -49,6 +49,32 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bo
         met = start["ratio"] <= start["target"]
         times = _seconds(start["ours_seconds"]), _seconds(start["peer_seconds"])
         yield "docker run to the first prediction", *times, _times(start["ratio"]), "≤ 1x", met
+    if shared := found.get("sharing"):
+        own = f"{shared['bytes_of_its_own'] / 1e6:.1f} MB in {shared['wheels_of_its_own']} wheels"
+        went = f"{shared['second']['downloaded'] / 1e6:.1f} MB"
+        ratio = shared["ratio_downloaded"]
+        yield (
+            "second model: wheels downloaded, against those that only it has",
+            went,
+            own,
+            _times(ratio),
+            "≤ 1x",
+            ratio <= 1,
+        )
+        sent, alone = (f"{shared[key]['sent'] / 1e6:.1f} MB" for key in ("second", "alone"))
+        yield (
+            "second model: sent, against the same model alone",
+            sent,
+            alone,
+            _times(shared["ratio_sent"]),
+            "",
+            True,
+        )
+    if startup := found.get("startup"):
+        times = _seconds(startup["ours_seconds"]), _seconds(startup["peer_seconds"])
+        met = startup["extra"] <= startup["target"]
+        extra, limit = f"{startup['extra']:+.2f} s", f"≤ {startup['target']:+.1f} s"
+        yield "publisher --help, against python -c pass", *times, extra, limit, met
 
 
 def notes(found: Mapping[str, Any]) -> Iterator[str]:

@@ -16,11 +16,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import cold, following, machine, peers, report, start
+from benchmarks import cold, following, machine, peers, report, sharing, start, startup
 from benchmarks.world import world
 
 HERE = Path(__file__).parent
-PARTS = ("cold", "next", "start")
+PARTS = ("cold", "next", "start", "sharing", "startup")
 
 
 def main() -> int:
@@ -56,6 +56,10 @@ def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[st
         return cold.measure(place, runs=options.runs or 3, emulated=not options.quick)
     if part == "next":
         return following.measure(place, runs=options.runs or 5)
+    if part == "sharing":
+        return sharing.measure(place)
+    if part == "startup":
+        return startup.measure(place, runs=options.runs or 20)
     made = before.get("cold")
     images = (made["ours"][0]["image"], made["peer_amd64"]["image"]) if made else None
     return start.measure(place, runs=options.runs or 5, images=images)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,18 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 MODEL = "breast-cancer"
 TARGET = "BENCH"
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}  # Debian releases by their Python: the model's own
+_ECHO = """\
+import mlflow.pyfunc
+from mlflow.models import set_model
+
+
+class Echo(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input
+
+
+set_model(Echo())
+"""
 # Settings of the person who runs this, which must not reach the product; nor one that this shell may have.
 FOREIGN = ("MLFLOW_", "MODEL_", "PUBLISHER_", "REGISTRY_", "DOCKER_", "PYTHON")
 
@@ -53,7 +65,7 @@ class World:
     def model_files(self, folder: Path) -> None:
         """The first version's model folder, as MLflow has it."""
         first = self.registered[0]
-        with _using(self.mlflow) as mlflow:
+        with using(self.mlflow) as mlflow:
             mlflow.artifacts.download_artifacts(f"models:/{first.name}/{first.version}", dst_path=str(folder))
 
     def register_large(self, size: int) -> models.Registered:
@@ -61,7 +73,7 @@ class World:
         first = self.registered[0]
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as name,
-            _using(self.mlflow) as mlflow,
+            using(self.mlflow) as mlflow,
             mlflow.start_run() as started,
         ):
             self.model_files(Path(name))
@@ -74,6 +86,20 @@ class World:
         client.set_model_version_tag(made.name, made.version, "MODEL_FOLDER", "mymodel")
         client.set_model_version_tag(made.name, made.version, f"EXTERNAL_TARGET_{TARGET}", "true")
         return models.Registered(made.name, str(made.version), first.request, first.predictions)
+
+    def register_requiring(self, name: str, requirements: Sequence[str]) -> models.Registered:
+        """A model that is nothing but its requirements."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder, using(self.mlflow) as mlflow:
+            code = Path(folder) / "echo.py"
+            code.write_text(_ECHO)
+            with mlflow.start_run():
+                made = mlflow.pyfunc.log_model(
+                    name="echo",
+                    python_model=str(code),
+                    pip_requirements=list(requirements),
+                    registered_model_name=name,
+                )
+        return models.Registered(name, str(made.registered_model_version), {}, None)
 
     def workplace(self, prefix: str) -> Workplace:
         """A new machine: a folder with settings and an empty cache. Images go below `prefix`."""
@@ -139,7 +165,7 @@ def world(folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _using(server: MlflowServer) -> Iterator[Any]:
+def using(server: MlflowServer) -> Iterator[Any]:
     """MLflow's module with that server as its own, and without its chat."""
     import mlflow  # noqa: PLC0415 - takes seconds
 
