@@ -255,12 +255,12 @@ class RegistryMemory:
             found = registry.get_manifest(self.repository.name, key)
             if found is None or found[0].media_type != MANIFEST:
                 return None
-            manifest = json.loads(found[1])
+            manifest = layouts.decode(found[1])
             with registry.open_blob(self.repository.name, manifest["config"]["digest"]) as stream:
-                config = json.load(stream)
-            document = json.loads(config["config"]["Labels"][_DOCUMENT])
+                config = layouts.decode_small(stream)
+            document = layouts.decode(config["config"]["Labels"][_DOCUMENT])
             layers = tuple(Descriptor.read(entry) for entry in manifest["layers"])
-        except (PublisherError, ValueError, KeyError, TypeError):
+        except (PublisherError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return Remembered(key, document, layers) if isinstance(document, dict) else None
 

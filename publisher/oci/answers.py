@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import ssl
@@ -14,6 +13,8 @@ import requests
 import urllib3
 
 from publisher.errors import AuthenticationError, RegistryError, RegistryUnavailableError
+from publisher.oci import paced
+from publisher.oci.layout import decode
 from publisher.oci.retries import TRANSIENT, AgainError, retry_after
 
 _LONGEST = 2048  # bytes of an error's body that are read, and characters that are told
@@ -36,7 +37,7 @@ class Answer:
 def read_answer(response: requests.Response) -> Answer:
     """Read at most 2 KB of the body, and be done with the response."""
     try:
-        body = response.raw.read(_LONGEST, decode_content=True) or b""
+        body = paced.read(response.raw, _LONGEST, decode=True)
     except (urllib3.exceptions.HTTPError, OSError):
         body = b""
     discard(response)
@@ -44,7 +45,7 @@ def read_answer(response: requests.Response) -> Answer:
     text = body.decode("utf-8", "replace")
     codes: list[str] = []
     try:
-        errors = json.loads(text)["errors"]
+        errors = decode(text)["errors"]
         codes = [str(error["code"]) for error in errors]
         text = "; ".join(f"{error['code']}: {error.get('message') or ''}".rstrip(": ") for error in errors)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -62,7 +63,7 @@ def is_page(response: requests.Response) -> bool:
 def discard(response: requests.Response) -> None:
     """Read what little may be left, so that the connection can be used again; else close it."""
     with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
-        response.raw.read(_LONGEST)
+        paced.read(response.raw, _LONGEST, decode=True)  # as it was read before, if it was
     response.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -11,12 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 import requests
+import urllib3
 
 from publisher.errors import AuthenticationError, RegistryError
+from publisher.oci import paced
 from publisher.oci.answers import discard, harmless, refusal, unreachable
 from publisher.oci.connections import exchange
 from publisher.oci.hosts import Origin, related
 from publisher.oci.identity import Identity
+from publisher.oci.layout import decode
 
 Scopes = tuple[str, ...]  # such as ("repository:team/model:pull,push",)
 
@@ -192,8 +194,8 @@ class Authorization:
             if response.status_code != 200:
                 raise refusal(self._origin.host, "giving us a token", response, self.redact)
             with response:
-                document = json.loads(response.raw.read(_LONGEST))
-        except requests.RequestException as error:
+                document = decode(paced.read(response.raw, _LONGEST))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(name, error) from None
         except ValueError:
             document = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -18,6 +21,7 @@ from publisher.oci.hosts import is_loopback
 
 BLOCK = 1 << 20  # bytes; urllib3's own 16 KiB halve the speed of an upload
 CONNECT_SECONDS = 4.0
+HEAD_SECONDS = 30.0  # for the head of an answer, once it has begun
 _SEND_SECONDS = 180.0  # for one block
 _CONNECTIONS = 32
 
@@ -34,6 +38,22 @@ class _Plain(HTTPConnection):
         if self.sock is not None:
             self.timeout = _SEND_SECONDS
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> Any:
+        # The socket's timeout starts anew with each byte of a header that comes a byte a minute.
+        patience = float(self.timeout or 0.0) + HEAD_SECONDS
+        hang_up = threading.Timer(patience, self._hang_up, (self.sock,))
+        hang_up.daemon = True
+        hang_up.start()
+        try:
+            return super().getresponse()
+        finally:
+            hang_up.cancel()
+
+    @staticmethod
+    def _hang_up(sock: Any) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Secure(_Plain, HTTPSConnection):

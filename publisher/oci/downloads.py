@@ -11,6 +11,7 @@ import urllib3
 from typing_extensions import Buffer
 
 from publisher.errors import TransferError
+from publisher.oci.paced import Pace
 
 _RESUMES = 5
 
@@ -29,6 +30,7 @@ class BlobStream(io.RawIOBase):
         self._count = 0
         self._resumes = 0
         self._verified = False
+        self._pace = Pace()
         self._response = fetch(0)
         length = self._response.headers.get("Content-Length", "")
         self._size = int(length) if length.isdigit() else None
@@ -49,12 +51,12 @@ class BlobStream(io.RawIOBase):
     def _read(self, amount: int) -> bytes:
         while True:
             try:
-                chunk: bytes = self._response.raw.read(amount)
+                chunk = self._pace.read(self._response.raw, amount)
                 if chunk or self._size is None or self._count >= self._size:
                     break
                 reason = "it ends early"
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                reason = type(error).__name__
+                reason = str(error) if type(error) is TimeoutError else type(error).__name__
             self._resume(reason)
         self._hash.update(chunk)
         self._count += len(chunk)
@@ -71,13 +73,13 @@ class BlobStream(io.RawIOBase):
                 f"the blob {self._digest} from {self._host} breaks off after {self._count} bytes: {reason}",
                 hint="Try again later",
             )
-        self._response = self._fetch(self._count)
+        self._response, self._pace = self._fetch(self._count), Pace()
         if self._response.status_code == 206:
             return
         skip = self._count
         try:
             while skip:
-                chunk = self._response.raw.read(min(skip, 1 << 20))
+                chunk = self._pace.read(self._response.raw, min(skip, 1 << 20))
                 if not chunk:
                     return  # the next read finds the end, and resumes again
                 skip -= len(chunk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -73,8 +72,9 @@ class Images:
 
 def _images_only(content: bytes) -> bytes:
     """An index without what we never build for, and without attestations, which are no images."""
-    document = json.loads(content)
-    places = [Descriptor.read(entry).platform for entry in document["manifests"]]
+    with layouts.readable("the index of the base image"):
+        document = layouts.decode(content)
+        places = [Descriptor.read(entry).platform for entry in document["manifests"]]
     known = [bool(place and place.os == "linux" and place.architecture in MACHINES) for place in places]
     return layouts.encode({**document, "manifests": list(compress(document["manifests"], known))})
 

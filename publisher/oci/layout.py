@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -28,6 +29,9 @@ LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 NAME = "org.opencontainers.image.ref.name"  # how an index entry of a layout on disk is named
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+_LARGEST = 8 << 20  # bytes of a config
+_MOST_CHILDREN = 1000  # of an index; each costs a request
 
 INDEX_TYPES = (INDEX, DOCKER_LIST)
 MANIFEST_TYPES = (MANIFEST, DOCKER_MANIFEST)
@@ -148,9 +152,11 @@ class Layout:
 
     def config(self, manifest: str) -> dict[str, Any]:
         digest = self.json(manifest)["config"]["digest"]
-        with self.blobs[digest].open() as stream:
-            data: dict[str, Any] = json.load(stream)
-        return data
+        with readable(f"the config {digest}"), self.blobs[digest].open() as stream:
+            content = decode_small(stream)
+        if not isinstance(content, dict):
+            raise BuildError(f"the config {digest} is no document")
+        return content
 
 
 def digest_of(content: bytes) -> str:
@@ -160,6 +166,31 @@ def digest_of(content: bytes) -> str:
 def encode(document: Mapping[str, Any]) -> bytes:
     """The one way we write JSON: keys sorted, no spaces, so that the same document has the same digest."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(content: bytes | str) -> Any:
+    """JSON of others; raises ValueError, for what is nested without end, too."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def decode_small(stream: BinaryIO) -> Any:
+    """The same of a blob, which is said to be a config and may be of any size."""
+    content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+    return decode(content)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Documents that are not what they should be, read inside, become a BuildError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BuildError(f"{what} cannot be read: {error!r}"[:500]) from error
 
 
 def blob_path(folder: Path, digest: str) -> Path:
@@ -250,17 +281,20 @@ def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[s
     blobs: dict[str, Blob] = {}
     sizes: dict[str, int] = {}
     below = [top]
-    if top.media_type in INDEX_TYPES:
-        below = [Descriptor.read(entry) for entry in json.loads(manifests[top.digest])["manifests"]]
-    for child in below:
-        content = manifests.setdefault(
-            child.digest, manifest(child.digest) if child != top else manifests[top.digest]
-        )
-        document = json.loads(content)
-        for entry in [document["config"], *document["layers"]]:
-            descriptor = Descriptor.read(entry)
-            blobs[descriptor.digest] = blob(descriptor.digest)
-            sizes[descriptor.digest] = descriptor.size
+    with readable(f"the manifest {top.digest}"):
+        if top.media_type in INDEX_TYPES:
+            below = [Descriptor.read(entry) for entry in decode(manifests[top.digest])["manifests"]]
+        if len(below) > _MOST_CHILDREN:
+            raise ValueError(f"it has {len(below):,} entries")
+        for child in below:
+            content = manifests.setdefault(
+                child.digest, manifest(child.digest) if child != top else manifests[top.digest]
+            )
+            document = decode(content)
+            for entry in [document["config"], *document["layers"]]:
+                descriptor = Descriptor.read(entry)
+                blobs[descriptor.digest] = blob(descriptor.digest)
+                sizes[descriptor.digest] = descriptor.size
     return Layout(top, manifests, blobs, sizes)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import requests
 import urllib3
 
 from publisher.errors import RegistryError, TransferError
+from publisher.oci import paced
 from publisher.oci.answers import discard, unreachable
-from publisher.oci.layout import INDEX_TYPES, MANIFEST_TYPES, Descriptor, digest_of
+from publisher.oci.layout import INDEX_TYPES, MANIFEST_TYPES, Descriptor, decode, digest_of
 from publisher.oci.reference import is_digest
 from publisher.oci.retries import AgainError
 
@@ -23,7 +22,7 @@ def read_manifest(
     """The manifest `reference` of the repository `name`. Raises RegistryError, and AgainError where its bytes
     are not those of the digest."""
     try:
-        content: bytes = response.raw.read(_LIMIT + 1)
+        content = paced.read(response.raw, _LIMIT + 1)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise unreachable(host, error) from None
     discard(response)
@@ -41,7 +40,7 @@ def _kind(response: requests.Response, content: bytes, place: str) -> str:
     """The media type of a manifest: as it was sent, or where that says nothing, as the manifest says."""
     sent = response.headers.get("Content-Type", "").partition(";")[0].strip()
     try:
-        kind = sent if sent in KINDS else json.loads(content).get("mediaType")
+        kind = sent if sent in KINDS else decode(content).get("mediaType")
     except (ValueError, AttributeError):
         kind = None
     if kind not in KINDS:

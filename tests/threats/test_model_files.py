@@ -159,7 +159,7 @@ def test_requirements_name_no_index(tmp_path: Path, evil: Front, line: str, kind
 
 
 FILES = {
-    "uv.toml": '[[index]]\nurl = "{evil}"\ndefault = true\n',
+    "uv.toml": '[[index]]\nurl = "{evil}"\n',
     "pyproject.toml": '[tool.uv]\nindex-url = "{evil}"\n',
     "pip.conf": "[global]\nindex-url = {evil}\n",
     ".netrc": "default login x password y\n",
