@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -86,6 +86,9 @@ class TerminalProgress:
                 kept.pop(subject, None)
             if self._bars and (row := self._rows.pop(subject, None)) is not None:
                 self._bars.remove_task(row)
+
+    def polled(self, counts: Mapping[str, int], seconds: float) -> None:
+        """The results on stdout tell it."""
 
     def note(self, subject: str, text: str) -> None:
         with self._lock:

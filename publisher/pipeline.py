@@ -119,6 +119,9 @@ def _publish(
         raise
     except Exception as error:
         fault = as_ours(error)
+        if stages.running.stop.is_set() and not isinstance(fault, StoppedError):
+            # Ctrl-C and some process managers reach the tools that we started, too.
+            fault = StoppedError(f"the publisher was asked to end, and then: {fault.line}")
         _log.debug("%s", clock.report.subject, exc_info=error)  # --debug shows it
         if not dry_run:
             record.failed(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,10 @@ class Progress(Protocol):
         """What became of a version for a target. Nothing more comes of this subject."""
         ...
 
+    def polled(self, counts: Mapping[str, int], seconds: float) -> None:
+        """A poll has looked at everything; `counts`: outcomes by their state."""
+        ...
+
 
 class Subject(str):
     """What progress calls a version on its way to a target: a text for people, with its parts for a log."""
@@ -66,6 +71,44 @@ class Silent:
     def note(self, subject: str, text: str) -> None: ...
 
     def done(self, outcome: Outcome) -> None: ...
+
+    def polled(self, counts: Mapping[str, int], seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Two listeners that hear the same."""
+
+    first: Progress
+    second: Progress
+
+    def stage(self, subject: str, stage: str) -> None:
+        self.first.stage(subject, stage)
+        self.second.stage(subject, stage)
+
+    def expect(self, subject: str, task: str, total: int) -> None:
+        self.first.expect(subject, task, total)
+        self.second.expect(subject, task, total)
+
+    def advance(self, subject: str, task: str, amount: int) -> None:
+        self.first.advance(subject, task, amount)
+        self.second.advance(subject, task, amount)
+
+    def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None:
+        self.first.end(subject, stage, seconds, outcome)
+        self.second.end(subject, stage, seconds, outcome)
+
+    def note(self, subject: str, text: str) -> None:
+        self.first.note(subject, text)
+        self.second.note(subject, text)
+
+    def done(self, outcome: Outcome) -> None:
+        self.first.done(outcome)
+        self.second.done(outcome)
+
+    def polled(self, counts: Mapping[str, int], seconds: float) -> None:
+        self.first.polled(counts, seconds)
+        self.second.polled(counts, seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ class Record:
 
     def failed(self, fault: PublisherError) -> None:
         """Write the failure, unless it is none of the version's or its registry's: then the claim is given up."""
-        if isinstance(fault, StoppedError) or (isinstance(fault, ModelRegistryError) and fault.away):
+        away = isinstance(fault, ModelRegistryError) and fault.away
+        self.running.away |= away
+        if away or isinstance(fault, StoppedError):
             self.release(fault.line)
             return
         due = next_try(self._attempts + 1, self.now(), fault.retryable, of=self._subject)

@@ -16,11 +16,13 @@ from publisher.quantities import shown
 class Running:
     """One for the process, or for as long as its polls follow one another. Safe for several threads.
 
-    `claims`: by subject, how to give up what this process has said in MLflow to be at.
+    `claims`: by subject, how to give up what this process has said in MLflow to be at. `away`: MLflow failed us in
+    the middle of a poll, which then begins nothing more.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
     claims: dict[str, Callable[[], None]] = field(default_factory=dict)
+    away: bool = False
 
     def give_up(self) -> None:
         """Give up every claim, as far as MLflow lets us."""

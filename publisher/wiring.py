@@ -8,9 +8,10 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from publisher import manual, scratch, status
+from publisher import machine, manual, scratch, side_by_side, status
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
@@ -33,6 +34,7 @@ from publisher.progress import Progress, subject_of
 from publisher.redaction import redacted
 from publisher.running import Running
 from publisher.settings import TARGET_TAG, Settings
+from publisher.side_by_side import Job
 from publisher.sources.mlflow import MlflowSource
 
 
@@ -52,22 +54,35 @@ class App:
 
     settings: Settings
     stages: Stages
+    parallel: int = 1  # publications at once
 
     def poll(self) -> list[Outcome]:
         """Publish what is tagged and due, and say of everything else why not. One version never stops another."""
-        outcomes = []
+        running = self.stages.running
+        running.away = False
+        outcomes: list[Outcome] = []
+        due: dict[int, Job[Outcome]] = {}
         for target in self.settings.targets:
             for version in list(self.stages.source.discover(target)):
                 self._note_unconfigured(version)
                 decision = self._decide(version, target)
-                if decision.action == "skip":
-                    known = status.read(version.tags, target.name)
-                    image, digest = (known.image, known.digest) if known else ("", "")
-                    outcomes.append(Outcome(version, target.name, "skipped", decision.reason, image, digest))
+                if decision.action == "publish":
+                    work = partial(publish, version, target, self.stages, force=False, dry_run=False)
+                    due[len(outcomes)] = Job(version.name, work)
                 elif decision.action == "tag":
-                    outcomes.append(retag(version, target, self.stages))
-                else:
-                    outcomes.append(publish(version, target, self.stages, force=False, dry_run=False))
+                    due[len(outcomes)] = Job(version.name, partial(retag, version, target, self.stages))
+                known = status.read(version.tags, target.name)
+                image, digest = (known.image, known.digest) if known else ("", "")
+                reason = decision.reason if decision.action == "skip" else "not begun: this poll ended before"
+                outcomes.append(Outcome(version, target.name, "skipped", reason, image, digest))
+        done = side_by_side.run(
+            list(due.values()),
+            self.parallel,
+            go_on=lambda: not (running.stop.is_set() or running.away),
+            stop=running.stop.set,
+        )
+        for place, outcome in zip(due, done, strict=True):
+            outcomes[place] = outcome or outcomes[place]
         return outcomes
 
     def publish(
@@ -261,7 +276,7 @@ def connect(
         running=running or Running(),
         deadline=settings.deadline,
     )
-    yield App(settings, stages)
+    yield App(settings, stages, settings.parallel or machine.processors())
 
 
 def _host(target: Target) -> str | None:

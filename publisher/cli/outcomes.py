@@ -56,7 +56,7 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 
 def _about(outcome: Outcome) -> str:
     image = f"{outcome.image}@{outcome.digest}" if outcome.image and outcome.digest else outcome.image
-    if outcome.state in ("failed", "skipped"):
+    if outcome.state in ("failed", "skipped", "stopped"):
         return outcome.reason
     parts = [image] if image else []
     if outcome.state in ("planned", "tagged") or not image:

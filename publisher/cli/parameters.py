@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from publisher.quantities import duration
 
 if TYPE_CHECKING:
     from publisher.settings import Settings
@@ -31,6 +34,14 @@ StatusTargets = Annotated[
         "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its status]"
     ),
 ]
+
+
+def as_duration(text: str | None, option: str) -> timedelta | None:
+    """None for None. Raises typer.BadParameter where `text` is no duration."""
+    try:
+        return duration(text) if text is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def check_targets(names: Sequence[str] | None, settings: Settings) -> None:

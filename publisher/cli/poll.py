@@ -1,36 +1,51 @@
-"""`publisher poll`."""
+"""`publisher poll`, once or for as long as the process is wanted."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from publisher.cli import outcomes, session
-from publisher.cli.parameters import Json
-from publisher.errors import SOME_FAILED
+from publisher.cli import session
+from publisher.cli.parameters import Json, as_duration
+from publisher.cli.polling import Polls
+from publisher.health import Health
 
-if TYPE_CHECKING:
-    from publisher.wiring import App
-
-EXAMPLES = ("publisher poll", "publisher poll --json | jq '.outcomes[].state'")
+EXAMPLES = (
+    "publisher poll",
+    "publisher poll --json | jq '.outcomes[].state'",
+    "publisher poll --every 15m --health /tmp/publisher.json",
+)
 
 
 def command(
     ctx: typer.Context,
     once: Annotated[
         bool, typer.Option("--once", help="Poll one time (the default)", show_default=False)
-    ] = True,
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Poll again and again, so long after each: 30s, 15m, 2h"),
+    ] = None,
+    jitter: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --every: wait up to so much longer")
+    ] = None,
+    health: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the time of each good poll there, as JSON")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Publish every model version that carries the tag of a target and needs it."""
-    raise typer.Exit(run(session.connected(ctx.obj, session.load(ctx.obj), json=json), json=json))
-
-
-def run(connection: AbstractContextManager[App], *, json: bool) -> int:
-    """Poll once, print what became of each version, and return the exit code."""
-    with connection as app:
-        done = app.poll()
-    outcomes.show(done, json=json)
-    return SOME_FAILED if any(outcome.state == "failed" for outcome in done) else 0
+    if once and every:
+        raise typer.BadParameter("excludes --once", param_hint="--every")
+    if jitter and not every:
+        raise typer.BadParameter("needs --every", param_hint="--jitter")
+    period, more = as_duration(every, "--every"), as_duration(jitter, "--jitter")
+    settings = session.load(ctx.obj)
+    state = Health(health) if health else None
+    with session.interruptible(ctx.obj, settings, json=json, also=state) as work:
+        polls = Polls(work.connect, work.progress, work.running, json, state)
+        code = polls.forever(period, more or timedelta(0)) if period else work.ended(polls.once())
+    raise typer.Exit(code)

@@ -18,6 +18,7 @@ from publisher.cli import (
     base_image,
     download,
     explain,
+    health,
     poll,
     publish,
     retry,
@@ -111,6 +112,7 @@ COMMANDS: dict[str, ModuleType] = {
     "withdraw": withdraw,
     "download": download,
     "base-image": base_image,
+    "health": health,
 }
 for _name, _module in COMMANDS.items():
     app.command(_name, epilog=_examples(*_module.EXAMPLES))(_module.command)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from publisher.cli import outcomes, poll, session
+from publisher.cli import outcomes, session
 from publisher.cli.parameters import Json, Name, Targets, Version, check_targets
+from publisher.cli.polling import Polls
 from publisher.errors import SettingsError
 from publisher.exits import BUG
 
@@ -33,8 +34,9 @@ def command(
     """Publish one model version."""
     settings = session.load(ctx.obj)
     check_targets(target, settings)
-    connection = session.connected(ctx.obj, settings, json=json)
-    raise typer.Exit(run(connection, name, version, target, dry_run=dry_run, force=force, json=json))
+    with session.interruptible(ctx.obj, settings, json=json) as work:
+        code = run(work.connect(), name, version, target, dry_run=dry_run, force=force, json=json)
+    raise typer.Exit(work.ended(code))
 
 
 def as_environment_says(ctx: typer.Context, json: Json = False) -> None:
@@ -44,10 +46,12 @@ def as_environment_says(ctx: typer.Context, json: Json = False) -> None:
     if bool(name) != bool(version):
         unset = "MODEL_VERSION" if name else "MODEL_NAME"
         raise SettingsError([f"{unset} is not set: expected both MODEL_NAME and MODEL_VERSION, or neither"])
-    connection = session.connected(ctx.obj, settings, json=json)
-    if name and version:
-        raise typer.Exit(run(connection, name, version, None, dry_run=False, force=False, json=json))
-    raise typer.Exit(poll.run(connection, json=json))
+    with session.interruptible(ctx.obj, settings, json=json) as work:
+        if name and version:
+            code = run(work.connect(), name, version, None, dry_run=False, force=False, json=json)
+        else:
+            code = Polls(work.connect, work.progress, work.running, json).once()
+    raise typer.Exit(work.ended(code))
 
 
 def run(
@@ -64,4 +68,4 @@ def run(
     with connection as app:
         done = app.publish(name, version, targets, dry_run=dry_run, force=force)
     outcomes.show(done, json=json)
-    return next((outcome.exit_code or BUG for outcome in done if outcome.state == "failed"), 0)
+    return next((outcome.exit_code or BUG for outcome in done if outcome.state in ("failed", "stopped")), 0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from publisher.display import TerminalProgress
-from publisher.progress import Progress, Silent
+from publisher.errors import StoppedError
+from publisher.progress import Both, Progress, Silent
+from publisher.running import Running
+from publisher.signals import Signals, listening
 
 if TYPE_CHECKING:
     from publisher.settings import Settings
@@ -41,6 +44,38 @@ def connected(given: Options, settings: Settings, *, json: bool) -> Iterator[App
     with ExitStack() as stack:
         listener = stack.enter_context(progress(given, json=json))
         yield stack.enter_context(wiring.connect(settings, os.environ, listener))
+
+
+@dataclass(frozen=True, slots=True)
+class Interruptible:
+    """Work that SIGTERM and Ctrl-C end at its next stage."""
+
+    connect: Callable[[], AbstractContextManager[App]]
+    progress: Progress
+    running: Running
+    signals: Signals
+
+    def ended(self, code: int) -> int:
+        """The exit code, by the signal that came."""
+        return 128 + self.signals.number if code == StoppedError.exit_code and self.signals.number else code
+
+
+@contextmanager
+def interruptible(
+    given: Options, settings: Settings, *, json: bool, also: Progress | None = None
+) -> Iterator[Interruptible]:
+    """`also` hears of the progress, too."""
+    running = Running()
+
+    def connect() -> AbstractContextManager[App]:
+        from publisher import wiring
+
+        return wiring.connect(settings, os.environ, listener, running)
+
+    with progress(given, json=json) as shown:
+        listener = Both(shown, also) if also else shown
+        with listening(running, lambda line: listener.note("", line)) as signals:
+            yield Interruptible(connect, listener, running, signals)
 
 
 @contextmanager

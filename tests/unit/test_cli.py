@@ -19,12 +19,14 @@ import typer
 
 from publisher import __version__
 from publisher.cli import download, main, status, withdraw
-from publisher.cli import poll as poll_command
 from publisher.cli import publish as publish_command
+from publisher.cli.polling import Polls
 from publisher.cli.program import COMMANDS
 from publisher.domain import ModelVersion, Outcome
 from publisher.errors import AuthenticationError, BuildError, ResolutionError, SettingsError
 from publisher.exits import guarded
+from publisher.progress import Silent
+from publisher.running import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = ModelVersion("pltr_model", "3", "models:/m-1", datetime(2026, 11, 22, tzinfo=UTC))
@@ -63,7 +65,8 @@ def outcome(state: Any, code: int = 0, target: str = "DEMO") -> Outcome:
 
 
 def poll(*outcomes: Outcome, as_json: bool = False) -> int:
-    return poll_command.run(nullcontext(App(list(outcomes))), json=as_json)  # type: ignore[arg-type]
+    app: Any = App(list(outcomes))
+    return Polls(lambda: nullcontext(app), Silent(), Running(), as_json).once()
 
 
 def publish(*outcomes: Outcome) -> int:

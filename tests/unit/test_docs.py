@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from publisher import errors
+from publisher.cli.health import UNHEALTHY
 from publisher.domain import Target
 from publisher.exits import INTERRUPTED, READER_GONE
 from publisher.settings import Settings, load
@@ -144,7 +145,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     real = {entry for entry in real if hasattr(errors, entry[1])}
     assert documented == real
     bare = {int(code) for code, name, *_ in table if not unquoted(name)}
-    assert bare == {0, 2, errors.SOME_FAILED, INTERRUPTED, READER_GONE}
+    assert bare == {0, 2, errors.SOME_FAILED, UNHEALTHY, INTERRUPTED, READER_GONE}
     assert len(table) == len(documented) + len(bare) == len({row[0] for row in table})
 
 

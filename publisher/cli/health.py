@@ -1,0 +1,28 @@
+"""`publisher health`, for a liveness probe."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from publisher import health
+from publisher.cli.parameters import as_duration
+
+EXAMPLES = ("publisher health /tmp/publisher.json --max-age 1h",)
+UNHEALTHY = 21
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `publisher poll --health` writes")],
+    max_age: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long ago the last good poll may be [default: 1h]")
+    ] = None,
+) -> None:
+    """Say whether the polls go on: exit code 0, or 21 and why not."""
+    longest = as_duration(max_age, "--max-age") or timedelta(hours=1)
+    why_not = health.check(file, longest, datetime.now(UTC))
+    print(why_not or "well")
+    raise typer.Exit(UNHEALTHY if why_not else 0)
