@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 # OCI architecture -> the machine name of wheel tags (PEP 600) and of uv's --python-platform.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -112,13 +112,38 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedLock:
+    """A lock that a model brings along: a valid document of PEP 751, made of the file `name` in `folder`."""
+
+    name: str
+    document: Mapping[str, Any]
+    folder: Path
+
+    def versions(self) -> dict[str, set[str]]:
+        """All versions that it has of each package, by normalised name."""
+        found: dict[str, set[str]] = {}
+        for package in self.document["packages"]:
+            versions = found.setdefault(package["name"], set())
+            if "version" in package:
+                versions.add(package["version"])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """What a model asks for, before anything is resolved: the same for all platforms."""
 
     requirements: tuple[str, ...]  # PEP 508, sorted
     python: str | None = None  # full version as recorded, e.g. 3.11.7
     constraints: tuple[str, ...] = ()
-    origin: str = ""  # the files that it was read from, for people
+    origin: str = ""  # the file that its packages were read from, for people
+    files: Mapping[str, Path] = field(default_factory=dict)  # wheels of the model: path in it, path on disk
+    hashes: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # name: hex SHA-256 that its wheel may have
+    indexes: tuple[str, ...] = ()  # URLs of package indexes that the model names, without credentials
+    lock: RecordedLock | None = None
+    notes: tuple[str, ...] = ()  # where its files disagree and what was taken, for people
 
     @property
     def python_minor(self) -> str | None:
@@ -151,6 +176,7 @@ class Lock:
     python: str  # minor version: 3.11
     wheels: tuple[Wheel, ...]
     roots: tuple[str, ...] = ()  # normalised names of what was asked for directly
+    notes: tuple[str, ...] = ()  # what was built of source, for people
 
     @property
     def digest(self) -> str:

@@ -225,14 +225,17 @@ class _Work:
     def _spec(self, fetched: Fetched, environment: Environment, base: BaseImage) -> ImageSpec:
         version, target = self.version, self.target
         registered = version.created if target.resolve == "registered" else None
+        resolver = self.stages.resolver.at(target)
         with ThreadPoolExecutor(max_workers=len(target.platforms)) as pool:
             locks = pool.map(
-                lambda platform: self.stages.resolver.lock(
-                    environment, platform, base, registered=registered
-                ),
+                lambda platform: resolver.lock(environment, platform, base, registered=registered),
                 target.platforms,
             )
-            return describe(version, target, fetched, base, dict(zip(target.platforms, locks, strict=True)))
+            found = dict(zip(target.platforms, locks, strict=True))
+        built = (note for lock in found.values() for note in lock.notes)
+        for note in dict.fromkeys((*environment.notes, *built)):
+            self.clock.report.note(note)
+        return describe(version, target, fetched, base, found)
 
     def _conflict(self, standing: str, digest: str) -> TagConflictError:
         return TagConflictError(
@@ -243,7 +246,7 @@ class _Work:
 
 def environment_of(version: ModelVersion, target: Target, fetched: Fetched) -> Environment:
     """What the version's image needs for `target`. Raises RequirementsError, ArtifactError."""
-    return environments.read(fetched.model, serve=served(VersionTags.read(version)))
+    return environments.read(fetched.model, serve=served(VersionTags.read(version)), conda=target.conda)
 
 
 def base_name(target: Target, environment: Environment) -> tuple[str, str]:

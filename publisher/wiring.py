@@ -19,6 +19,8 @@ from publisher.builders.layers.cache import Cache
 from publisher.decide import decide, is_yes, why_not_asked
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
+from publisher.environments.accounts import prepare
+from publisher.environments.index import Index
 from publisher.environments.lock import Resolver
 from publisher.errors import ArtifactError, SettingsError
 from publisher.explain import Explanation, explain
@@ -243,7 +245,9 @@ def connect(
     images = Images(registries)
     cache = Cache(settings.cache_folder)
     bases = Bases(images, settings.cache_folder, cache.keep)
-    builders: dict[str, Builder] = {"layers": LayerBuilder(images, bases, cache)}
+    indexes = [Index.load(environ, target.index) for target in settings.targets]
+    at_indexes = partial(prepare, indexes=indexes, environ=environ)
+    builders: dict[str, Builder] = {"layers": LayerBuilder(images, bases, cache, prepare=at_indexes)}
 
     def destination(target: Target) -> Destination:
         if target.layout_folder is not None:
@@ -266,7 +270,7 @@ def connect(
             artifact_hosts=settings.artifact_hosts,
         ),
         bases=bases,
-        resolver=Resolver(settings.cache_folder, dict(environ)),
+        resolver=Resolver.load(settings.cache_folder, dict(environ)),
         builders=builders,
         memory=cache,
         destination=destination,

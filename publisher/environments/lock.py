@@ -1,35 +1,31 @@
-"""An Environment becomes the wheels of one platform, resolved by uv, written as pylock.toml (PEP 751)."""
+"""An Environment becomes the wheels of one platform: those of its own lock, and what uv resolves beside it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
-import sys
-import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import uv
+from packaging.markers import Marker
 from packaging.requirements import Requirement
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from publisher import scratch
-from publisher.domain import MACHINES, BaseImage, Environment, Lock, Platform, Wheel
-from publisher.errors import EngineError, IndexUnavailableError, ResolutionError
+from publisher.domain import BaseImage, Environment, Lock, Platform, Target, Wheel
+from publisher.environments import selected, tags
+from publisher.environments.direct import LOCAL
+from publisher.environments.index import Index, bare
+from publisher.environments.sdists import Sdists, UnbuildableError
+from publisher.environments.solve import Question, Refusal, solve
+from publisher.errors import RequirementsError, ResolutionError
 
-# The levels that uv knows (`uv pip compile --help`, --python-platform), newest first.
-_LEVELS = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
-_TIMEOUT = 300  # seconds; a resolution that backtracks longer will not end
-_PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NETRC")
-_PASSED_PREFIXES = ("UV_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_RECIPE = 2  # raised when the same question gets another answer
+_UNTIMED_ROUNDS = 3  # then an index tells no times at all, and each round would find a few packages more
 
 
 def moment(registered: datetime) -> datetime:
@@ -42,10 +38,23 @@ def moment(registered: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """Runs uv. `environ` gives it its index settings, proxies and certificates."""
+    """Locks environments for one target; `at` makes the one of a target. `environ` has the indexes' settings."""
 
     cache_folder: Path
     environ: Mapping[str, str]
+    index: Index
+    constraints: tuple[str, ...] = ()
+    sdist: str = "isolated"
+
+    @classmethod
+    def load(cls, cache_folder: Path, environ: Mapping[str, str]) -> Resolver:
+        """The one of a target that says nothing of its own."""
+        return cls(cache_folder, environ, Index.load(environ))
+
+    def at(self, target: Target) -> Resolver:
+        """The same with the target's own indexes, constraints and rule for sdists."""
+        index = Index.load(self.environ, target.index)
+        return replace(self, index=index, constraints=target.constraints, sdist=target.sdist)
 
     def lock(
         self, environment: Environment, platform: Platform, base: BaseImage, *, registered: datetime | None
@@ -54,148 +63,168 @@ class Resolver:
 
         `registered`: resolve as of then, where the index tells upload times; None takes the latest. A
         requirement that was uploaded on the very day of registration is found by a second try, as of the
-        moment of registration itself. Raises ResolutionError with uv's own explanation, before anything is
-        downloaded, and IndexUnavailableError.
+        moment of registration itself. Raises ResolutionError with uv's own explanation, RequirementsError where
+        the model's own lock does not fit, before anything is downloaded, EngineError, and IndexUnavailableError.
         """
+        tags.machine_of(platform)
+        for url in environment.indexes:
+            if not self.index.knows(url):
+                raise RequirementsError(
+                    f"{environment.origin} names the package index {bare(url)}, which publisher does not use",
+                    hint="Add it to the target's `index`, or to UV_INDEX, where publisher runs.",
+                )
         if registered is None:
             return self._lock(environment, platform, base, None)
         try:
             return self._lock(environment, platform, base, moment(registered))
+        except UnbuildableError:
+            raise
         except ResolutionError:
             return self._lock(environment, platform, base, registered + timedelta(seconds=1))
 
     def _lock(
         self, environment: Environment, platform: Platform, base: BaseImage, as_of: datetime | None
     ) -> Lock:
-        machine = MACHINES.get(platform.architecture)
-        if platform.os != "linux" or not machine:
-            known = ", ".join(f"linux/{architecture}" for architecture in MACHINES)
-            raise ResolutionError(f"there is no environment for {platform}", hint=f"Platforms: {known}.")
-        level = next((level for level in _LEVELS if (2, level) <= base.glibc), 17)
-        options = ["--python-version", base.python, "--python-platform", f"{machine}-manylinux_2_{level}"]
-        if as_of:
-            options += ["--exclude-newer", as_of.strftime("%Y-%m-%dT%H:%M:%SZ")]
-        document = self._cached(environment, options, platform, frozen=as_of is not None)
-        supported = {tag: rank for rank, tag in enumerate(_tags(base.python_minor, machine, level))}
-        wheels = sorted(_choose(package, supported, platform) for package in document.get("packages", []))
-        roots = sorted({canonicalize_name(Requirement(line).name) for line in environment.requirements})
-        return Lock(platform, base.python_minor, tuple(wheels), tuple(roots))
+        sdists = Sdists(self.cache_folder, self.index, self.environ, self.sdist, as_of)
+        task = _Task(environment, platform, base, as_of, sdists)
+        markers = selected.markers(platform, base)
+        lines = [line for line in environment.requirements if _applies(line, markers)]
+        wheels: dict[str, Wheel] = {}
+        if environment.lock:
+            for each in selected.wheels(environment.lock, platform, base, self.index, sdists):
+                wheels[each.name] = each
+        missing = [line for line in lines if _name(line) not in wheels]
+        if missing:
+            pins = tuple(f"{wheel.name}=={wheel.version}" for wheel in wheels.values())
+            for each in self._resolve(task, missing, pins):
+                wheels.setdefault(each.name, each)
+        for name, digests in environment.hashes.items():
+            if name in wheels and wheels[name].sha256 not in digests:
+                raise ResolutionError(
+                    f"{wheels[name].filename}, which fits {platform}, has none of the hashes that "
+                    f"{environment.origin} pins",
+                    hint="Pin the hashes of the wheels of all platforms.",
+                )
+        roots = tuple(sorted(set(map(_name, lines))))
+        return Lock(platform, base.python_minor, tuple(sorted(wheels.values())), roots, tuple(sdists.notes))
 
-    def _cached(
-        self, environment: Environment, options: list[str], platform: Platform, *, frozen: bool
-    ) -> dict[str, Any]:
+    def _resolve(self, task: _Task, lines: Sequence[str], pins: tuple[str, ...]) -> Iterator[Wheel]:
+        """What uv finds for `lines` beside the locked `pins`."""
+        environment, base, platform = task.environment, task.base, task.platform
+        machine, level = tags.machine_of(platform), tags.level_of(base)
+        question = Question(
+            requirements=tuple(lines),
+            constraints=(*environment.constraints, *self.constraints, *pins),
+            options=("--python-version", base.python, "--python-platform", f"{machine}-manylinux_2_{level}"),
+            files={path: _present(path, place) for path, place in environment.files.items()},
+        )
+        for package in self._cached(task, question).get("packages", []):
+            entries = [package["archive"]] if "archive" in package else package.get("wheels", [])
+            chosen = tags.best(entries, base.python_minor, platform, level)
+            if chosen is None:
+                raise ResolutionError(
+                    f"{package['name']} {package.get('version', '')} has no wheel for {platform}",
+                    hint="Take a version that has one; see the files of the package in its index.",
+                )
+            place = str(chosen.get("url") or "")
+            if path := str(chosen.get("path") or "").partition(f"{LOCAL}/")[2]:
+                place = {**environment.files, **task.sdists.built()}[path].absolute().as_uri()
+            yield selected.wheel(package, chosen, place)
+
+    def _cached(self, task: _Task, question: Question) -> dict[str, Any]:
         """uv's answer, kept on disk where the question fixes it: an index does not change its past."""
-        indexes = sorted((k, v) for k, v in self.environ.items() if k.startswith("UV_") and "INDEX" in k)
-        question = [environment.requirements, environment.constraints, options, indexes, 1]
-        key = hashlib.sha256(json.dumps(question).encode()).hexdigest()
+        asked = [
+            [question.requirements, question.constraints, question.options],
+            task.as_of and task.as_of.isoformat(),
+            [[path, _digest(place)] for path, place in sorted(question.files.items())],
+            [self.index.key(), self.sdist, _RECIPE],
+        ]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         path = self.cache_folder / "locks" / f"pylock.{key}.toml"
-        if frozen and path.is_file():
-            return tomllib.loads(path.read_text())
-        own = scratch.below(self.cache_folder).folder
-        text = _compile(environment, options, self.environ, platform, own)
-        if frozen:
+        if task.as_of and path.is_file():
+            document = tomllib.loads(path.read_text())
+            if task.sdists.restore(document):
+                return document
+        text, frozen = self._answer(task, question)
+        if task.as_of and frozen:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = scratch.below(self.cache_folder).part(path.name)
             part.write_text(text)
             part.replace(path)
         return tomllib.loads(text)
 
-
-def _compile(
-    environment: Environment, options: list[str], environ: Mapping[str, str], platform: Platform, own: Path
-) -> str:
-    with tempfile.TemporaryDirectory(dir=own) as name:
-        folder = Path(name)
-        # uv takes the nearest uv.toml or pyproject.toml above, which in a shared /tmp may be anybody's.
-        (folder / "uv.toml").touch()
-        (folder / "requirements.in").write_text("\n".join(environment.requirements) + "\n")
-        (folder / "constraints.txt").write_text("\n".join(environment.constraints) + "\n")
-        command = [uv.find_uv_bin(), "pip", "compile", "requirements.in", "--format", "pylock.toml"]
-        command += ["--only-binary", ":all:", "--no-header", "--no-progress", "--color", "never", "--quiet"]
-        # Looking for an interpreter of its own costs uv a second where pyenv's shims are on the path.
-        command += [
-            "--python",
-            sys.executable,
-            "--constraints",
-            "constraints.txt",
-            "--output-file",
-            "pylock.toml",
-            *options,
-        ]
-        kept = {k: v for k, v in environ.items() if k in _PASSED or k.upper().startswith(_PASSED_PREFIXES)}
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env=kept, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+    def _answer(self, task: _Task, question: Question) -> tuple[str, bool]:
+        """(uv's answer, whether it will be the same tomorrow), with what uv refuses and we can supply."""
+        untimed: set[str] = set()
+        supplied: set[str] = set()
+        rounds = 0
+        while True:
+            timed = task.as_of is not None and rounds <= _UNTIMED_ROUNDS
+            asked = replace(
+                question,
+                constraints=(*question.constraints, *task.sdists.constraints()),
+                options=(*question.options, *(_time(task.as_of, untimed) if task.as_of and timed else ())),
+                files={**question.files, **task.sdists.built()},
             )
-        except subprocess.TimeoutExpired as error:
-            raise ResolutionError(
-                f"the requirements were not resolved for {platform} in {_TIMEOUT} s"
-            ) from error
-        except OSError as error:
-            raise EngineError(f"uv cannot be started: {error}") from error
-        if done.returncode:
-            raise _explain(done.stderr, platform)
-        return (folder / "pylock.toml").read_text()
+            answer = solve(
+                asked, self.index.environment, task.platform, scratch.below(self.cache_folder).folder
+            )
+            if not isinstance(answer, Refusal):
+                return answer, not untimed
+            if timed and set(answer.untimed) - untimed:
+                untimed.update(answer.untimed)
+                rounds += 1
+                continue
+            lacking = [name for name in answer.without_wheels if name not in supplied]
+            if not lacking:
+                raise answer.error(task.platform)
+            for name in lacking:
+                supplied.add(name)
+                task.sdists.supply(name, _specifier(name, question, answer), task.platform)
 
 
-def _explain(stderr: str, platform: Platform) -> ResolutionError | IndexUnavailableError:
-    text = re.sub(r"://[^/@\s]*@", "://", stderr.strip())
-    # uv's words for a failed request; its resolver's own words begin with "No solution found".
-    if "No solution found" not in text and re.search(
-        r"Failed to fetch|error sending request|dns error", text
-    ):
-        return IndexUnavailableError(
-            "the package index cannot be reached", hint="Is UV_INDEX_URL right, and the proxy?", detail=text
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One platform of one environment, as of one moment."""
+
+    environment: Environment
+    platform: Platform
+    base: BaseImage
+    as_of: datetime | None
+    sdists: Sdists
+
+
+def _time(as_of: datetime, untimed: set[str]) -> tuple[str, ...]:
+    """Options that show uv the index of then; what its index tells no time of is taken as it is now."""
+    excepted = [word for name in sorted(untimed) for word in ("--exclude-newer-package", f"{name}=false")]
+    return ("--exclude-newer", as_of.strftime("%Y-%m-%dT%H:%M:%SZ"), *excepted)
+
+
+def _name(line: str) -> str:
+    return canonicalize_name(Requirement(line).name)
+
+
+def _specifier(name: str, question: Question, refusal: Refusal) -> str:
+    """Which versions of a package may be built: what the model and the target ask, and what uv says others do."""
+    asked = [Requirement(line) for line in (*question.requirements, *question.constraints)]
+    own = [str(each.specifier) for each in asked if canonicalize_name(each.name) == canonicalize_name(name)]
+    return ",".join(dict.fromkeys(each for each in (*own, refusal.wanted(name)) if each))
+
+
+def _applies(line: str, markers: Mapping[str, str]) -> bool:
+    marker: Marker | None = Requirement(line).marker
+    return marker is None or marker.evaluate({**markers, "extra": ""})
+
+
+def _present(path: str, place: Path) -> Path:
+    if not place.is_file() or place.is_symlink():
+        raise RequirementsError(
+            f"the wheel {path} is required and is not in the model's folder",
+            hint="Log it with the model, for instance by code_paths or extra_files.",
         )
-    reason = re.sub(r"[^!-~]+", " ", text.partition("hint:")[0])
-    reason = re.sub(r"^.*?No solution found when resolving dependencies:?( cause:)?", "", reason).strip()
-    return ResolutionError(f"no set of packages fits {platform}: {reason[:700]}", detail=text)
+    return place
 
 
-def _choose(package: dict[str, Any], supported: Mapping[Tag, int], platform: Platform) -> Wheel:
-    """The best wheel of a package by the order of tags that pip uses."""
-    name = canonicalize_name(str(package["name"]))
-    best: tuple[int, tuple[Any, ...], str] | None = None
-    chosen: Wheel | None = None
-    for entry in package.get("wheels", []):
-        filename = entry.get("name") or str(entry["url"]).partition("#")[0].rpartition("/")[2]
-        filename = filename.replace("%2B", "+")
-        try:
-            _, _, build, tags = parse_wheel_filename(filename)
-        except InvalidWheelFilename:
-            continue
-        ranks = [supported[tag] for tag in tags if tag in supported]
-        hashes = entry.get("hashes") or {}
-        if not ranks or "sha256" not in hashes:
-            continue
-        order = (min(ranks), tuple(-part if isinstance(part, int) else part for part in build), filename)
-        if best is None or order < best:
-            best = order
-            version, url = str(package.get("version", "")), str(entry["url"])
-            chosen = Wheel(name, version, filename, url, str(hashes["sha256"]), int(entry.get("size") or 0))
-    if chosen is None:
-        raise ResolutionError(
-            f"{name} {package.get('version', '')} has no wheel for {platform}",
-            hint="Take a version that has one; see the files of the package in its index.",
-        )
-    return chosen
-
-
-@cache
-def _tags(minor: str, machine: str, level: int) -> tuple[Tag, ...]:
-    """Every tag that fits the image, best first (PEP 425, PEP 600)."""
-    major, _, rest = minor.partition(".")
-    version = (int(major), int(rest))
-    platforms = list(_platforms(machine, level))
-    abi = f"cp{version[0]}{version[1]}"
-    found = [*cpython_tags(version, [abi], platforms), *compatible_tags(version, abi, platforms)]
-    return tuple(dict.fromkeys(found))
-
-
-def _platforms(machine: str, level: int) -> Iterator[str]:
-    old = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-    for minor in range(level, 4, -1):
-        yield f"manylinux_2_{minor}_{machine}"
-        if minor in old and (minor == 17 or machine == "x86_64"):
-            yield f"{old[minor]}_{machine}"
-    yield f"linux_{machine}"
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -17,7 +17,7 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 
 def lock(folder: Path, *requirements: str, platform: Platform = AMD64, when: datetime | None = None) -> Lock:
-    resolver = Resolver(folder, dict(os.environ))
+    resolver = Resolver.load(folder, dict(os.environ))
     return resolver.lock(Environment(requirements), platform, BASE, registered=when)
 
 
@@ -34,7 +34,9 @@ def test_a_version_locks_to_what_was_there(tmp_path: Path) -> None:
 def test_versions_of_one_day_share_a_lock(tmp_path: Path) -> None:
     """Morning and evening of a day give the same lock, and the second one asks nobody."""
     morning = lock(tmp_path, "idna", when=datetime(2025, 1, 2, 0, 1, tzinfo=UTC))
-    offline = Resolver(tmp_path, {**os.environ, "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "none")})
+    offline = Resolver.load(
+        tmp_path, {**os.environ, "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "none")}
+    )
     evening = offline.lock(
         Environment(("idna",)), AMD64, BASE, registered=datetime(2025, 1, 2, 23, tzinfo=UTC)
     )
@@ -87,5 +89,5 @@ def test_an_index_that_is_away_is_no_fault_of_the_version(tmp_path: Path) -> Non
     }
     environ["UV_CACHE_DIR"] = str(tmp_path / "uv")
     with pytest.raises(IndexUnavailableError) as caught:
-        Resolver(tmp_path, environ).lock(Environment(("idna",)), AMD64, BASE, registered=None)
+        Resolver.load(tmp_path, environ).lock(Environment(("idna",)), AMD64, BASE, registered=None)
     assert "canary" not in str(caught.value) + caught.value.detail + caught.value.hint

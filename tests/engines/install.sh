@@ -8,6 +8,7 @@ declare -A PACKAGES=(
   [pgrep]="procps"
   [docker-registry]="docker-registry"
   [mmdebstrap]="mmdebstrap debian-archive-keyring"
+  [bwrap]="bubblewrap"
   [htpasswd]="apache2-utils"
 )
 DOCKER_LOG=${DOCKER_LOG:-/var/log/dockerd-by-hand.log}
@@ -104,6 +105,7 @@ echo "Engines:"
 tell "container registry (docker-registry)" have docker-registry
 tell "registry accounts (htpasswd)" have htpasswd
 tell "base images (mmdebstrap)" have mmdebstrap
+tell "sources shut in (bubblewrap)" have bwrap
 tell "containers (docker)" docker_answers
 tell "arm64 programs (binfmt_misc, qemu)" emulates_arm64
 if docker_answers && ! docker info >/dev/null 2>&1; then

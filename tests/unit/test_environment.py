@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ PYTHON_ENV = "python: 3.12.1\nbuild_dependencies:\n- pip==23\ndependencies:\n- -
 
 def model(folder: Path, **files: str) -> Path:
     for name, text in {"MLmodel": MLMODEL, **files}.items():
-        (folder / name.replace("_txt", ".txt").replace("_yaml", ".yaml")).write_text(text)
+        path = re.sub(r"_(txt|yaml|toml|lock)$", r".\1", name)
+        (folder / path).write_text(text)
     return folder
 
 
@@ -54,17 +56,65 @@ def test_mlflow_is_added_to_serve(tmp_path: Path) -> None:
     assert not any("mlflow" in line for line in read(folder, serve=False).requirements)
 
 
+def test_an_exact_python_goes_before_a_range(tmp_path: Path) -> None:
+    """`python>=3.9` in conda.yaml names no version where MLmodel does, and `3.11.*` is Python 3.11."""
+    conda = "dependencies:\n- python>=3.9\n- pip:\n  - mlflow\n"
+    assert read(model(tmp_path, conda_yaml=conda)).python == "3.11.9"
+    assert read(model(tmp_path, conda_yaml=conda.replace(">=3.9", "=3.12.*"))).python == "3.12"
+
+
+def test_disagreements_are_told_and_decided(tmp_path: Path) -> None:
+    """What two files say differently, and what one has more, is told in a line each; the rule decides."""
+    conda = CONDA.replace("- numpy", "- numpy==1.25.0\n  - scipy\n  - pandas>=2")
+    text = "mlflow==3.1.0\nnumpy==1.26.4\npandas==2.2.3\n"
+    found = read(model(tmp_path, requirements_txt=text, conda_yaml=conda, python_env_yaml=PYTHON_ENV))
+    assert found.requirements == ("mlflow==3.1.0", "numpy==1.26.4", "pandas==2.2.3", "pip")
+    assert found.notes == (
+        "Python 3.12.1 of python_env.yaml is taken; conda.yaml has 3.10.4, MLmodel has 3.11.9",
+        "conda.yaml disagrees with requirements.txt, which is taken: numpy==1.25.0 (taken: numpy==1.26.4)",
+        "conda.yaml also lists scipy, which requirements.txt does not: not installed",
+    )
+
+
+def test_files_that_agree_are_not_noted(tmp_path: Path) -> None:
+    """MLflow's own three files, in which pip itself and patch releases differ, make no note."""
+    conda = "dependencies:\n- python=3.11.7\n- pip<=24\n- pip:\n  - mlflow==3.1.0\n  - Numpy==1.26.4\n"
+    python = PYTHON_ENV.replace("3.12.1", "3.11.7")
+    text = "mlflow==3.1\nnumpy==1.26.4\n"
+    assert read(model(tmp_path, requirements_txt=text, conda_yaml=conda, python_env_yaml=python)).notes == ()
+
+
+def test_an_index_of_the_author_is_remembered_without_its_password(tmp_path: Path) -> None:
+    """MLflow writes a uv project's private indexes into requirements.txt: the lock decides whether they may be."""
+    text = "--extra-index-url https://me:secret@pypi.corp.example/simple\nnumpy\n"
+    found = read(model(tmp_path, requirements_txt=text))
+    assert found.indexes == ("https://pypi.corp.example/simple",)
+
+
+def test_hashes_are_kept(tmp_path: Path) -> None:
+    """What pip-compile writes after a requirement is a pin on the file, over continued lines too."""
+    text = "numpy==2.0.0 \\\n  --hash=sha256:" + "a" * 64 + " \\\n  --hash=sha256:" + "b" * 64 + "\n"
+    found = read(model(tmp_path, requirements_txt=text))
+    assert found.hashes == {"numpy": ("a" * 64, "b" * 64)}
+    assert "numpy==2.0.0" in found.requirements
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [
         ({"requirements_txt": "numpy==\n"}, "line 1: 'numpy==' is not a requirement"),
         ({"requirements_txt": "ok\n\n%%nonsense%%\n"}, "line 3"),
-        ({"requirements_txt": "--index-url https://user:secret@evil/\n"}, "options such as '--index-url"),
+        ({"requirements_txt": "--index-url ../secret\n"}, "needs the URL of a package index"),
+        ({"requirements_txt": "--find-links https://user:secret@evil/\n"}, "options such as '--find-links'"),
+        ({"requirements_txt": "numpy --config-settings=a=b\n"}, "options such as '--config-settings'"),
+        ({"requirements_txt": "numpy==2.0 --hash=md5:0123\n"}, "hashes are not SHA-256"),
+        ({"uv_lock": "version = 1\n"}, "uv.lock has no pyproject.toml"),
+        ({"pylock_toml": "lock-version = '1.0'\n"}, "pylock.toml is no lock"),
+        ({"pylock_toml": "[[[\n"}, "pylock.toml is not TOML"),
         ({"requirements_txt": "-e .\n"}, "options such as '-e'"),
         ({"requirements_txt": "-r ../../etc/passwd\n"}, "is not a file of the model's folder"),
         ({"requirements_txt": "-r missing.txt\n"}, "missing.txt is named but is not"),
         ({"requirements_txt": "-r requirements.txt\n"}, "include each other"),
-        ({"requirements_txt": "x @ https://evil.example/x.whl\n"}, "comes from a URL"),
         ({"conda_yaml": "dependencies: [python=3.11, cudatoolkit=11.4]\n"}, "cudatoolkit=11.4"),
         ({"conda_yaml": "[1, 2]\n"}, "conda.yaml holds a list"),
         ({"conda_yaml": "a: [b\n"}, "conda.yaml is not YAML"),

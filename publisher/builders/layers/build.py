@@ -14,6 +14,7 @@ from publisher.builders.layers import files, plan, skeleton
 from publisher.builders.layers.bytecode import Interpreter
 from publisher.builders.layers.cache import Cache
 from publisher.builders.layers.compose import Content, compose
+from publisher.builders.layers.download import Prepare
 from publisher.builders.layers.environment import BYTECODE, Maker, Titled
 from publisher.builders.layers.worker import Workers
 from publisher.domain import MACHINES, ImageSpec, Platform
@@ -33,6 +34,7 @@ class LayerBuilder:
     bases: Bases
     cache: Cache
     name: str = "layers"
+    prepare: Prepare = lambda _: None  # gives a session accounts and certificates of the package indexes
 
     def check(self, spec: ImageSpec) -> str:
         foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
@@ -85,7 +87,9 @@ class LayerBuilder:
                     break
         missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
         with Workers() as workers, self.cache.room() as room:
-            maker = Maker(self.cache, spec.base.python_minor, workers, folder, room, report, ready)
+            maker = Maker(
+                self.cache, spec.base.python_minor, workers, folder, room, report, ready, self.prepare
+            )
             if missing:
                 with ThreadPoolExecutor(1) as aside:
                     # The base image's Python is unpacked while wheels are on their way.

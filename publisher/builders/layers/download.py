@@ -21,14 +21,18 @@ _LARGEST = 16 << 30  # bytes of a wheel whose size the index does not tell
 _AGAIN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError, TransferError)
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
+Prepare = Callable[[requests.Session], object]
+
 
 class _BusyError(requests.ConnectionError):
     pass
 
 
-def session() -> requests.Session:
+def session(prepare: Prepare = lambda _: None) -> requests.Session:
+    """A session for `PARALLEL` downloads; `prepare` gives it accounts and certificates."""
     new = requests.Session()
     new.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=PARALLEL))
+    prepare(new)
     return new
 
 
@@ -92,6 +96,6 @@ def _chunks(http: requests.Session, wheel: Wheel) -> Iterator[bytes]:
         if answer.status_code != 200:
             raise IndexUnavailableError(
                 f"the package index answers {answer.status_code} for {wheel.filename}",
-                hint="Are the index's credentials there (UV_INDEX_URL, netrc)?",
+                hint="Are the index's credentials there (UV_INDEX_<NAME>_USERNAME, netrc)?",
             )
         yield from answer.iter_content(1 << 18)

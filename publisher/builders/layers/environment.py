@@ -44,6 +44,7 @@ class Maker:
     room: Path  # for layers until the cache adopts them
     report: Report
     ready: Ready
+    prepare: download.Prepare = lambda _: None  # what every session to a package index gets
     surveys: dict[str, Survey] = field(default_factory=dict)
     downloaded: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Maker:
     def _download(
         self, pool: ThreadPoolExecutor, wheels: Sequence[Wheel], first: Sequence[Wheel], *, survey: bool
     ) -> dict[Future[Path], str]:
-        http = download.session()
+        http = download.session(self.prepare)
         missing = [wheel for wheel in wheels if not self.cache.wheel(wheel.sha256).is_file()]
         self.report.expect("download", sum(wheel.size for wheel in missing))
         # The first platform's first, so that its sources can be compiled meanwhile; of those the largest first.
