@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 import uv
+from packaging.requirements import InvalidRequirement, Requirement
 
 from publisher.environments.index import Index
 from publisher.errors import EngineError, IndexUnavailableError
@@ -115,9 +116,17 @@ def _requires(archive: Path) -> list[str] | str:
         return f"{archive.name} cannot be read: {error}"
     if not isinstance(requires, list) or not all(isinstance(each, str) for each in requires):
         return "its pyproject.toml has no list build-system.requires"
-    # A line of a requirements file, so it must be a requirement and no option of uv.
-    wrong = [each for each in requires if not re.fullmatch(r"[A-Za-z0-9][^\n\r@]*", each)]
+    wrong = [each for each in requires if not _is_plain(each)]
     return f"its build requires {wrong[0][:80]!r}" if wrong else requires
+
+
+def _is_plain(line: str) -> bool:
+    """Whether it may be a line of a requirements file: a name and versions, no option of uv, no URL."""
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return False
+    return requirement.url is None and str(requirement).isprintable()
 
 
 def _pyproject(archive: Path) -> bytes:

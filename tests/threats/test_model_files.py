@@ -188,5 +188,5 @@ def _lock(cache: Path, environment: Environment, more: dict[str, str]) -> str:
     """What uv's refusal says; the index is one that has nothing."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(cache / "home"), "UV_HTTP_RETRIES": "0", **more}
     with pytest.raises(PublisherError) as caught:
-        Resolver(cache, environ).lock(environment, PLATFORM, BASE, registered=datetime.now(UTC))
+        Resolver.load(cache, environ).lock(environment, PLATFORM, BASE, registered=datetime.now(UTC))
     return f"{caught.value} {caught.value.detail}"
