@@ -50,6 +50,10 @@ class Destination(Protocol):
         """The digest that the image's tag holds now; empty where there is none."""
         ...
 
+    def check(self, image: str) -> None:
+        """Raise what stands against pushing `image`: nothing answers, it does not know us, we may not write."""
+        ...
+
     def ahead(self, image: str) -> AbstractContextManager[Early]:
         """Takes blobs while the image is still being built, where that saves time."""
         ...
@@ -125,6 +129,10 @@ class RegistryDestination:
         registry = self.registries.at(reference.repository.host)
         found = registry.head_manifest(reference.repository.name, reference.name)
         return found.digest if found else ""
+
+    def check(self, image: str) -> None:
+        repository = parse(image).repository
+        self.registries.at(repository.host).try_push(repository.name)
 
     @contextmanager
     def ahead(self, image: str) -> Iterator[Early]:
@@ -281,6 +289,9 @@ class LayoutDestination:
             return layouts.read(self.folder, self._name(image)).top.digest
         except BuildError:
             return ""
+
+    def check(self, image: str) -> None:
+        scratch.below(self.folder)
 
     def ahead(self, image: str) -> AbstractContextManager[Early]:
         return nullcontext(_Late())

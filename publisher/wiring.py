@@ -18,6 +18,7 @@ from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.decide import decide, is_yes, why_not_asked
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
+from publisher.doctor import Check, doctor
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
@@ -113,6 +114,18 @@ class App:
         found = self.stages.source.get(name, version)
         chosen = self._named(targets) if targets else list(self.settings.targets)
         return explain(found, chosen, self.stages, self._decide, self._unconfigured(found))
+
+    def doctor(self) -> Iterator[Check]:
+        """Whether everything that a publication needs is there, each check as it ends."""
+        settings = self.settings
+        return doctor(self.stages, settings.targets, settings.mlflow_tracking_uri, settings.cache_folder)
+
+    def count(self) -> dict[str, int]:
+        """How many versions select each target: one search of MLflow for each."""
+        return {
+            target.name: sum(not why_not_asked(v, target) for v in self.stages.source.discover(target))
+            for target in self.settings.targets
+        }
 
     def retry(self, name: str, version: str, targets: Sequence[str] | None) -> list[Change]:
         """Let the next poll try one version again: for the named targets, or for those that it has a status of."""

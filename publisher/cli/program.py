@@ -16,6 +16,7 @@ import typer
 from publisher import __version__, exits
 from publisher.cli import (
     base_image,
+    doctor,
     download,
     explain,
     health,
@@ -24,6 +25,7 @@ from publisher.cli import (
     retry,
     session,
     status,
+    targets,
     withdraw,
 )
 from publisher.redaction import Formatter, redacted
@@ -110,6 +112,8 @@ COMMANDS: dict[str, ModuleType] = {
     "explain": explain,
     "retry": retry,
     "withdraw": withdraw,
+    "targets": targets,
+    "doctor": doctor,
     "download": download,
     "base-image": base_image,
     "health": health,

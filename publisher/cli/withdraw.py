@@ -11,6 +11,7 @@ import typer
 
 from publisher.cli import changes, session
 from publisher.cli.parameters import Json, Name, StatusTargets, Version, check_targets
+from publisher.exits import INTERRUPTED
 
 if TYPE_CHECKING:
     from publisher.wiring import App
@@ -40,7 +41,7 @@ def confirm(what: str, targets: Sequence[str] | None) -> None:
         raise typer.BadParameter("there is no terminal to ask on: say --yes", param_hint="--yes")
     where = ", ".join(targets) if targets else "every target that has it"
     if not typer.confirm(f"Withdraw {what} from {where}? Whoever pulls it by its tag will fail", err=True):
-        raise typer.Exit(1)
+        raise typer.Exit(INTERRUPTED)
 
 
 def run(

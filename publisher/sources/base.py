@@ -97,6 +97,10 @@ def _checked(version: ModelVersion, key: str, value: str, must: str) -> str:
 class Source(Protocol):
     """A registry of models. Errors: ModelRegistryError, UnknownVersionError, ArtifactError, TransferError."""
 
+    def check(self) -> str:
+        """What answers there, for people. Raises ModelRegistryError where nothing does, or does not let us in."""
+        ...
+
     def discover(self, target: Target) -> Iterator[ModelVersion]:
         """The versions that carry the tag `target.tag` themselves or by their model, whatever its value."""
         ...

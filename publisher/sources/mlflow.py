@@ -109,6 +109,15 @@ class MlflowSource:
         below = getattr(self._client, "_get_registry_client", None)
         return below() if below else self._client
 
+    def check(self) -> str:
+        """See sources/base.py. A search that finds nothing, because that is what a poll may do at least."""
+        with told(self._uri, "a search for models"):
+            self._client.search_registered_models(filter_string="name = 'publisher doctor'", max_results=1)
+        if not isinstance(self._client, RestClient):
+            return "MLflow's own client finds its models"
+        version = self._client.release()
+        return f"MLflow {version} lets us search its models" if version else "it lets us search its models"
+
     def discover(self, target: Target) -> Iterator[ModelVersion]:
         """The versions that carry the tag `target.tag` themselves or by their model, whatever its value."""
         if not re.fullmatch(r"[^`'\"\\\x00-\x1f]+", target.tag):

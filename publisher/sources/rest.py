@@ -5,6 +5,7 @@ Names and parameters are those of MLflow's own client, which takes this one's pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +118,12 @@ class RestClient:
         adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=retry)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    def release(self) -> str:
+        """The server's version; "" where it does not tell."""
+        with self.request("GET", f"{self._uri}/version", stream=True) as said:
+            text = said.raw.read(40, decode_content=True).decode("ascii", "replace").strip()
+        return text if said.status_code == 200 and re.fullmatch(r"\d+(\.\w+)+", text) else ""
 
     def get_model_version(self, name: str, version: str) -> Version:
         return _version(self._ask("GET", "model-versions/get", name=name, version=version)["model_version"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.mlflow_lab import lab, proxy
+from tests.contract.world import world
 from tests.e2e.conftest import base_layout
 
-__all__ = ["base_layout", "lab", "proxy"]
+__all__ = ["base_layout", "lab", "proxy", "world"]

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from publisher import __version__
 from publisher.domain import Status
 from publisher.explain import Explanation
-from tests.contract.explain_world import World, now
-from tests.engines.mlflow import MlflowServer
-from tests.engines.registry import RealRegistry
+from tests.contract.world import World, now
 
 pytestmark = [pytest.mark.engine("docker-registry"), pytest.mark.engine("mmdebstrap")]
 DIGEST = "sha256:" + "d" * 64
-
-
-@pytest.fixture(scope="module")
-def world(
-    mlflow_server: MlflowServer,
-    registry: RealRegistry,
-    base_layout: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> World:
-    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return World(mlflow_server, registry, base_layout, tmp_path_factory.mktemp("explain"), minor)
 
 
 @dataclass(frozen=True)
@@ -305,10 +291,3 @@ def printed(found: Explanation, capsys: pytest.CaptureFixture[str]) -> str:
 
 def writes(world: World) -> int:
     return sum(len(world.registry.requests(method)) for method in ("PUT", "POST", "PATCH", "DELETE"))
-
-
-@pytest.fixture(autouse=True)
-def _nobody_elses_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    yield

@@ -366,12 +366,12 @@ def test_withdraw_asks_on_a_terminal_and_wants_yes_elsewhere() -> None:
 
 
 def test_withdraw_goes_on_with_y_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked goes to stderr, and anything but yes ends with 1."""
+    """What is asked goes to stderr, and anything but yes ends as Ctrl-C does."""
     terminal, ours = pty.openpty()
     monkeypatch.setattr("sys.stdin", os.fdopen(ours, "r"))
     os.write(terminal, b"n\n")
     with pytest.raises(typer.Exit) as ended:
         withdraw.confirm("m v1", None)
-    assert ended.value.exit_code == 1
+    assert ended.value.exit_code == 130
     os.write(terminal, b"y\n")
     withdraw.confirm("m v1", ["DEMO"])

@@ -1,15 +1,17 @@
-"""A place to put versions into every situation: a real MLflow server, a real registry, small models."""
+"""A place to put versions into every situation: a real MLflow server, a real registry, a small model."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
+
+import pytest
 
 from publisher import status
 from publisher.builders.bases import host_platform
@@ -65,10 +67,6 @@ class World:
 
     def version(self, number: str) -> ModelVersion:
         return MlflowSource(self.server.uri, os.environ).get(self.model, number)
-
-    @cached_property
-    def _client(self) -> object:
-        return self.server.client()
 
     def register(self, *, requirements: str = "six==1.16.0\n", files: bool = True, **tags: str) -> str:
         """A new version: its number. It runs a program, so that it needs nothing but its requirements."""
@@ -131,3 +129,18 @@ class World:
 
 def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture(scope="session")
+def world(
+    mlflow_server: MlflowServer,
+    registry: RealRegistry,
+    base_layout: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """One world for the session, far from the settings of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("world")
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_CONFIG", str(folder))
+        yield World(mlflow_server, registry, base_layout, folder, minor)
