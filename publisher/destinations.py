@@ -66,8 +66,11 @@ class Destination(Protocol):
         """The commit point."""
         ...
 
-    def remove(self, image: str, digest: str) -> None:
-        """Take the image away under all its tags. Raises RegistryError where the registry does not allow it."""
+    def remove(self, image: str, digest: str, extra: Sequence[str]) -> None:
+        """Take the image away under all its tags, `extra` among them, as far as they are of this digest.
+
+        Raises RegistryError where the registry does not allow it.
+        """
         ...
 
     def origin(self, image: str, digest: str) -> str:
@@ -177,7 +180,7 @@ class RegistryDestination:
         content = layout.manifests[layout.top.digest]
         tag(layout.top, content, reference.repository, reference.tag, self.registries)
 
-    def remove(self, image: str, digest: str) -> None:
+    def remove(self, image: str, digest: str, extra: Sequence[str]) -> None:
         reference = parse(image)
         registry, name = self.registries.at(reference.repository.host), reference.repository.name
         try:
@@ -186,7 +189,10 @@ class RegistryDestination:
         except RegistryError as error:
             if error.status != 405:
                 raise
-            registry.delete_manifest(name, reference.name)
+            for each in (reference.name, *extra):
+                found = registry.head_manifest(name, each)
+                if found and found.digest == digest:
+                    registry.delete_manifest(name, each)
 
     def origin(self, image: str, digest: str) -> str:
         found = self._manifest(image, digest)
@@ -303,7 +309,7 @@ class LayoutDestination:
     def tag(self, layout: Layout, image: str) -> None:
         layouts.write(layout, self.folder, [self._name(image)])
 
-    def remove(self, image: str, digest: str) -> None:
+    def remove(self, image: str, digest: str, extra: Sequence[str]) -> None:
         layouts.forget(self.folder, digest)
 
     def origin(self, image: str, digest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -64,7 +65,7 @@ def withdraw(version: ModelVersion, target: Target, stages: Stages) -> Change:
     _record(version, target, now, stages)
     done = Change(version, target.name, "withdrawn", "", image, digest)
     try:
-        reason = _remove(image, digest, target, stages)
+        reason = _remove(image, digest, known.tags if known else (), target, stages)
     except Exception as error:
         fault = as_ours(error)
         kept = f"polls leave it alone from now on, and its image was not removed: {fault.line}"
@@ -74,7 +75,7 @@ def withdraw(version: ModelVersion, target: Target, stages: Stages) -> Change:
     return replace(done, reason=reason)
 
 
-def _remove(image: str, digest: str, target: Target, stages: Stages) -> str:
+def _remove(image: str, digest: str, extra: Sequence[str], target: Target, stages: Stages) -> str:
     destination = stages.destination(target)
     standing = destination.existing(image)
     if not standing:
@@ -82,7 +83,7 @@ def _remove(image: str, digest: str, target: Target, stages: Stages) -> str:
     if standing != digest:
         whose = f"not the {digest} that was published" if digest else "and nothing of ours was recorded there"
         return f"{image} stays: it is {standing}, {whose}"
-    destination.remove(image, digest)
+    destination.remove(image, digest, extra)
     return f"{image} is removed"
 
 

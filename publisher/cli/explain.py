@@ -25,6 +25,7 @@ EXAMPLES = (
 _POLL = {
     "ignore": "does not see it",
     "skip": "leaves it",
+    "tag": "brings its extra tags up to date",
     "publish": "publishes it",
     "fail": "tries it, and fails",
 }

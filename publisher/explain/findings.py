@@ -31,12 +31,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the next poll does: pass by a version that it does not see, skip it, publish it, or fail.
+    """What the next poll does: pass by a version that it does not see, skip it, publish it, bring its extra tags up
+    to date, or fail.
 
     "publish": nothing that can be seen without building it stands against it.
     """
 
-    action: Literal["ignore", "skip", "publish", "fail"]
+    action: Literal["ignore", "skip", "tag", "publish", "fail"]
     reason: str
 
 

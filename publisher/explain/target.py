@@ -14,6 +14,7 @@ from publisher.domain import BaseImage, Decision, Environment, Lock, ModelVersio
 from publisher.explain import standing
 from publisher.explain.findings import Explanation, Finding, Forecast, ForTarget, Level, step
 from publisher.explain.version import Subject
+from publisher.extra_tags import wanted
 from publisher.naming import image_name
 from publisher.pipeline import Stages, base_name, check_python, choose, environment_of
 from publisher.progress import subject_of
@@ -67,6 +68,7 @@ class _ForTarget:
             "selection": self._selection,
             "status": lambda: standing.of_status(self.version, self.target),
             "name": self._name,
+            "extra tags": self._extra_tags,
             "environment": self._environment,
             "base image": self._base,
             "builder": self._builder,
@@ -98,6 +100,15 @@ class _ForTarget:
             text += f"; its status names {self.status.image}, for the settings were others then"
             return Finding("name", "note", text, facts)
         return Finding("name", "ok", text, facts)
+
+    def _extra_tags(self) -> Finding:
+        asked = wanted(self.version, self.target)
+        held = list(self.status.tags) if self.status else []
+        facts = {"wanted": [tag.name for tag in asked.tags], "held": held, "refused": list(asked.refused)}
+        if not asked.tags and not asked.refused:
+            return Finding("extra tags", "ok", "none are asked for", facts)
+        text = "; ".join([f"{asked or 'none'} asked for, {', '.join(held) or 'none'} there", *asked.refused])
+        return Finding("extra tags", "problem" if asked.refused else "ok", text, facts)
 
     def _environment(self) -> Finding:
         if self.subject.examined is None:
@@ -152,8 +163,8 @@ class _ForTarget:
     def _forecast(self, decision: Decision) -> Forecast:
         if self.version.effective_tags.get(self.target.tag) is None:
             return Forecast("ignore", decision.reason)
-        if decision.action == "skip":
-            return Forecast("skip", decision.reason)
+        if decision.action != "publish":
+            return Forecast(decision.action, decision.reason)
         for finding in (*self.subject.findings, *self.findings):
             if finding.stops:
                 return Forecast("fail", f"{decision.reason}; {finding.topic}: {finding.text}")
@@ -163,7 +174,7 @@ class _ForTarget:
         known = self.status
         due = known.next_try if known and known.state == "failed" else None
         facts = {"next_try": due.isoformat(timespec="seconds") if due else None}
-        if forecast.action in ("publish", "fail"):
+        if forecast.action in ("publish", "fail", "tag"):
             return Finding("next try", "ok", "with the next poll", facts)
         if forecast.action == "skip" and due:
             return Finding("next try", "note", f"at {due:%Y-%m-%d %H:%M:%S %Z}", facts)

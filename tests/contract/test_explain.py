@@ -166,6 +166,9 @@ CASES = {
     "it has no tag": Case(untagged, "ignore", ("not selected: it has no tag",)),
     "its target is not configured here": Case(for_another, "ignore", ("EXTERNAL_TARGET_ELSEWHERE",)),
     "changed after it was published": Case(published_then_changed, "skip", ("have changed since", "--force")),
+    "an extra tag is asked for since": Case(
+        published, "tag", ("stable asked for, none there", "extra tags up to date"), (("tags", "stable"),)
+    ),
     "withdrawn": Case(withdrawn, "skip", ("withdrawn on", "there is no", "publisher retry")),
     "MODEL_FOLDER leads out": Case(wrong_folder, "fail", ("files: ", "'../secrets'")),
     "no artifacts": Case(no_files, "fail", ("has no artifacts", "environment: not known")),
@@ -179,7 +182,7 @@ CASES = {
     ),
 }
 # What a poll tells of a version for which this was foretold.
-STATES = {"publish": "published", "skip": "skipped", "fail": "failed"}
+STATES = {"publish": "published", "tag": "tagged", "skip": "skipped", "fail": "failed"}
 
 
 @pytest.mark.parametrize("situation", CASES)
