@@ -18,7 +18,7 @@ from publisher.oci.reference import is_tag
 
 PLACEHOLDERS = ("model", "version", "alias", "target", "date", "tags[KEY]")
 MOST = 64  # for one version: whoever sets aliases decides how many requests a registry gets
-_FIELD = re.compile(r"\{(model|version|alias|target|date|tags\[([^\[\]{}]+)\])\}")
+_FIELD = re.compile(r"\{(model|version|alias|target|date|tags\[[^\[\]{}]+\])\}")
 _VALUE = re.compile(r"[A-Za-z0-9._-]+")
 # Where registries without the referrers API keep signatures and statements about an image (distribution-spec,
 # "Referrers Tag Schema"): whoever wrote there could replace them.
@@ -76,13 +76,18 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _FIELD.sub(lambda found: values[found[1]], template)
 
 
+def parts(template: str) -> list[str]:
+    """Literals and names of placeholders in turns, a literal first and last."""
+    return _FIELD.split(template)
+
+
 def placeholders(template: str) -> list[str]:
     """The names of the placeholders: ``alias``, ``tags[stage]`` …; raises ValueError where a brace is none."""
-    rest = _FIELD.sub("", template)
-    if "{" in rest or "}" in rest:
+    split = parts(template)
+    if any(brace in literal for literal in split[::2] for brace in "{}"):
         known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
         raise ValueError(f"{template!r} has a brace that is no placeholder; known: {known}")
-    return [found[1] for found in _FIELD.finditer(template)]
+    return split[1::2]
 
 
 def own_tag(target: Target) -> str:
@@ -122,9 +127,16 @@ def _fault(name: str, own: str, target: Target) -> str:
 
 def _versions(target: Target) -> re.Pattern[str]:
     """What the own tags of all versions look like."""
-    parts = {"{model}": r"[a-z0-9._-]+", "{version}": "[0-9]+", "{target}": re.escape(target.name.lower())}
-    pieces = re.split(r"(\{[a-z]+\})", own_tag(target))
-    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
+    return shape(own_tag(target), {"model": "[a-z0-9._-]+", "target": re.escape(target.name.lower())})
+
+
+def shape(template: str, known: Mapping[str, str]) -> re.Pattern[str]:
+    """What the template may make. `known`: patterns for placeholders, besides those of numbers and dates."""
+    patterns = {"version": "[0-9]+", "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}", **known}
+    split = parts(template)
+    split[::2] = map(re.escape, split[::2])
+    split[1::2] = [patterns.get(name, _VALUE.pattern) for name in split[1::2]]
+    return re.compile("".join(split))
 
 
 def _short(text: str) -> str:

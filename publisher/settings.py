@@ -21,6 +21,7 @@ from publisher import settings_sources as sources
 from publisher.domain import Target
 from publisher.errors import SettingsError
 from publisher.settings_keys import Keys, TargetKeys
+from publisher.settings_overlaps import overlaps
 
 TARGET_TAG = "EXTERNAL_TARGET_"  # the documents' tags begin so
 _SECRET = re.compile(r"token|passw|secret|credential|username|api_?key", re.IGNORECASE)
@@ -89,14 +90,21 @@ def load(
         given = {path: value for layer in reversed(layers) for path, value in layer.items()}
         faults += [_fault(detail, given) for detail in error.errors(include_url=False)]
         keys = None
+    targets = tuple(
+        Target(name=name, **{**dict(table), "tag": table.tag or default_tag(name)})
+        for name, table in (keys.targets.items() if keys else ())
+    )
+    for target, key, text in overlaps(targets):
+        path = ("targets", target.name)
+        written = next(
+            (layer[at] for at in ((*path, key), path) for layer in layers if at in layer), target.name
+        )
+        faults.append(f"{written}: {text}")
     if faults or not keys:
         raise SettingsError(faults, hint="docs/settings.md lists every key")
     return Settings(
         mlflow_tracking_uri=keys.mlflow_tracking_uri,
-        targets=tuple(
-            Target(name=name, **{**dict(table), "tag": table.tag or default_tag(name)})
-            for name, table in keys.targets.items()
-        ),
+        targets=targets,
         cache_folder=keys.cache_folder.absolute(),
         work_folder=keys.work_folder and keys.work_folder.absolute(),
         model_name=keys.model_name,

@@ -104,18 +104,25 @@ def _place(info: ValidationInfo) -> str:
 
 
 def _image(value: str, info: ValidationInfo) -> str:
-    text = _sample(value, registry=_place(info), model="m" * LONGEST, version="12345678", target="target")
+    known = {"registry": _place(info), "model": "model", "version": "1", "target": "target"}
+    _sample(value, **known)
     if "{version}" not in value:
         raise ValueError(f"must contain {{version}}, or versions would overwrite each other: {value!r}")
     if not value.startswith("{registry}/"):
         raise ValueError(f"must lead into the target's own registry: begin with {{registry}}/, got {value!r}")
+    _reference(_sample(value, **known), value)
     if re.search(r"\{model\}[0-9]*\{version\}|\{version\}[0-9]*\{model\}", value):
         raise ValueError(
             "must have something other than digits between {model} and {version}, or version 12 of a model "
             f"were version 2 of another: {value!r}"
         )
-    if len(str(_reference(text, value).repository)) > 255:
-        raise ValueError(f"leaves no room for a model's name of {LONGEST} characters below 255: {value!r}")
+    long = _sample(value, **{**known, "model": "m" * LONGEST, "version": "12345678"})
+    try:
+        fits = len(str(Reference.parse(long).repository)) <= 255
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"leaves no room for a model's name of {LONGEST} characters: {value!r}")
     return value
 
 
