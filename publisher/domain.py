@@ -90,6 +90,10 @@ class Target:
     user: str = "10001:10001"
     bytecode: bool = True
     insecure: bool = False
+    ca_file: Path | None = None  # authorities that are trusted beside the usual ones
+    token_realms: tuple[str, ...] = ()  # hosts of token services, beside the registry's own
+    chunk_size: int | None = None  # bytes of a blob in one request; None for all
+    api_path: str = ""  # before /v2/, such as /hub
     deadline: timedelta | None = None
     index: tuple[
         str, ...

@@ -6,6 +6,7 @@ A field's description completes the sentence "expected …" of a fault, so it sa
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import fields
 from datetime import timedelta
 from ipaddress import ip_address
@@ -40,6 +41,8 @@ _BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/l
 _INDEX = "corp=https://pypi.example.org/simple"
 _LEAST_MEMORY = 128 << 20  # bytes; one publication alone needs it
 _TAGS = 'a list of tags such as ["{alias}", "{version}-{date}"]'
+_REALM = "hosts without port, such as auth.example.org"
+_LEAST_CHUNK = 1 << 20
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
 
 
@@ -262,6 +265,38 @@ def _memory(value: object) -> int | None:
     return found
 
 
+def _authorities(value: Path | None) -> Path | None:
+    path = value and value.expanduser().absolute()
+    if path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except ssl.SSLError:
+            raise ValueError(f"expected certificates in PEM, and {path} has none") from None
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return path
+
+
+def _realms(value: object) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise ValueError(f"expected a list of {_REALM}")  # noqa: TRY004 - what pydantic takes for a fault
+    found = [str(name).strip().lower() for name in names]
+    for name in found:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
+            raise ValueError(f"expected {_REALM}, got {name!r}")
+    return tuple(dict.fromkeys(found))
+
+
+def _chunk(value: object) -> int | None:
+    if value is None:
+        return None
+    found = size(str(value))
+    if found < _LEAST_CHUNK:
+        raise ValueError(f"expected {SIZE}, at least {_LEAST_CHUNK >> 20}MiB, got {value!r}")
+    return found
+
+
 # In TOML a number without quotes is natural for these.
 _Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
 _Folder = AfterValidator(lambda path: path.expanduser())
@@ -308,6 +343,16 @@ class TargetKeys(BaseModel):
     ] = Field(_DEFAULTS["constraints"], description="a list of constraints such as numpy<2")
     sdist: Literal["isolated", "build", "refuse"] = Field(
         _DEFAULTS["sdist"], description="isolated, build or refuse"
+    )
+    ca_file: Annotated[Path | None, AfterValidator(_authorities)] = Field(
+        _DEFAULTS["ca_file"], description="a file of certificates in PEM"
+    )
+    token_realms: Annotated[Any, PlainValidator(_realms)] = Field(
+        _DEFAULTS["token_realms"], description=f"a list of {_REALM}"
+    )
+    chunk_size: Annotated[Any, PlainValidator(_chunk)] = Field(_DEFAULTS["chunk_size"], description=SIZE)
+    api_path: str = Field(
+        _DEFAULTS["api_path"], pattern=r"^((/[A-Za-z0-9._~-]+)+)?$", description="a path such as /hub"
     )
     conda: Literal["refuse", "pip"] = Field(_DEFAULTS["conda"], description="refuse or pip")
 

@@ -161,7 +161,7 @@ def _anchored(layer: Layer, folder: Path) -> Layer:
             layer[path] = replace(given, value=names)
         if not isinstance(value, str) or not value.strip():
             continue
-        if path in (("cache_folder",), ("work_folder",)):
+        if path in (("cache_folder",), ("work_folder",)) or (path[-1] == "ca_file" and len(path) == 3):
             layer[path] = replace(given, value=str(folder / Path(value.strip()).expanduser()))
         elif path[-1] in ("registry", "base") and len(path) == 3:
             layer[path] = replace(given, value=_anchored_layout(value, folder))

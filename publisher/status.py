@@ -30,7 +30,11 @@ FIELDS = (
     "state",
 )
 _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
-_NO_IMAGE = frozenset({"deadline", "name", "tag", "cache", "insecure", "tags"})
+# How a target is chosen, what else points to an image, and how its registry is reached.
+_NO_IMAGE = frozenset(
+    {"deadline", "name", "tag", "cache", "insecure", "tags"}
+    | {"ca_file", "token_realms", "chunk_size", "api_path"}
+)
 
 
 def read(tags: Mapping[str, str], target_name: str) -> Status | None:

@@ -26,7 +26,7 @@ from publisher.environments.lock import Resolver
 from publisher.errors import ArtifactError, SettingsError
 from publisher.explain import Explanation, explain
 from publisher.manual import Change
-from publisher.oci.access import Access
+from publisher.oci import access
 from publisher.oci.credentials import Credentials
 from publisher.oci.images import Images
 from publisher.oci.reference import Reference
@@ -249,12 +249,9 @@ def connect(
 
     `running`: what the process is at, where runs follow one another.
     """
-    hosts = {target.name: _host(target) for target in settings.targets}
-    credentials = Credentials.load(environ, [host for host in hosts.values() if host])
     redacted.learn_environment(environ)
-    redacted.learn(*credentials.secrets())
-    insecure = {host for target in settings.targets if target.insecure and (host := hosts[target.name])}
-    registries = Registries(credentials, {host: Access(insecure=True) for host in insecure})
+    reached = access.of_targets(settings.targets)
+    registries = Registries(Credentials.load(environ, list(reached), redacted.learn), reached)
     images = Images(registries)
     cache = Cache(settings.cache_folder)
     bases = Bases(images, settings.cache_folder, cache.keep)
@@ -294,9 +291,3 @@ def connect(
         deadline=settings.deadline,
     )
     yield App(settings, stages, settings.parallel or machine.processors())
-
-
-def _host(target: Target) -> str | None:
-    if target.layout_folder is not None:
-        return None
-    return Reference.parse(f"{target.registry}/x").repository.host

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import requests
 import urllib3
@@ -21,6 +22,14 @@ _LONGEST = 2048  # bytes of an error's body that are read, and characters that a
 _URL = re.compile(r"(https?://)(?:[^\s/@\"'<>]*@)?([^\s?\"'<>]+)(\?[^\s\"'<>]*)?")
 
 
+_TUNNEL = re.compile(r"Tunnel connection failed: (4\d\d|5\d\d)")
+# Of the URLs that are asked for, only a proxy's was not looked at before.
+_NO_PROXY_URL = (
+    requests.exceptions.InvalidProxyURL,
+    urllib3.exceptions.LocationParseError,
+    urllib3.exceptions.ProxySchemeUnknown,
+)
+_PROXY_HINT = "Check HTTPS_PROXY (http://user:password@host:port), HTTP_PROXY and NO_PROXY"
 _LATER = "It was asked several times; try again later"
 
 
@@ -80,6 +89,8 @@ def refusal(
     """The error for an answer that says no to `what` (``pushing to team/model``)."""
     answer = read_answer(response)
     status, text = answer.status, redact(answer.text)
+    if status == 407:
+        return _turned_away(host, status)
     if status in TRANSIENT:
         after = retry_after(response.headers.get("Retry-After"))
         fault = RegistryUnavailableError(
@@ -126,15 +137,33 @@ def unreachable(host: str, error: Exception) -> RegistryError | AgainError:
             f"the registry {host} speaks plain HTTP, where HTTPS is expected",
             hint="Give it a certificate or, on a network that you trust, set `insecure = true` for its target",
         )
+    if any(isinstance(cause, _NO_PROXY_URL) for cause in causes):
+        # Its text is not told, since it may hold a password.
+        return RegistryError("the URL of the HTTP proxy is none", hint=_PROXY_HINT)
+    proxied = isinstance(error, requests.exceptions.ProxyError)
+    if (
+        proxied
+        and (refused := _TUNNEL.search(" ".join(map(str, causes))))
+        and refused[1] not in ("502", "503", "504")
+    ):
+        return _turned_away(host, int(refused[1]))
     absent = any(
         isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
         for cause in causes
     )
     fault = RegistryUnavailableError(
-        f"cannot reach the registry {host}: {_reason(causes)}",
-        hint="Check its host and port (REGISTRY_URL), and the network and proxy between",
+        f"cannot reach the registry {host}{' through the proxy' if proxied else ''}: {_reason(causes)}",
+        hint=_PROXY_HINT if proxied else "Check its host and port (REGISTRY_URL), and the network between",
     )
     return AgainError(fault, absent=absent)
+
+
+def _turned_away(host: str, status: int) -> RegistryError:
+    return RegistryError(
+        f"the proxy before {host} does not let us through: {status} {HTTPStatus(status).phrase}",
+        hint=_PROXY_HINT,
+        status=status,
+    )
 
 
 def _reason(causes: list[BaseException]) -> str:

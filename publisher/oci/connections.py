@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
@@ -17,6 +18,7 @@ from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from publisher.oci.certificates import Certificates
 from publisher.oci.hosts import is_loopback
 
 BLOCK = 1 << 20  # bytes; urllib3's own 16 KiB halve the speed of an upload
@@ -69,12 +71,17 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        # requests adds the usual authorities to the context, as it would to one of its own.
+        self._more: dict[str, Any] = {"blocksize": BLOCK, **({"ssl_context": context} if context else {})}
+        super().__init__(pool_connections=8, pool_maxsize=_CONNECTIONS)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, blocksize=BLOCK, **kwargs)
+        super().init_poolmanager(*args, **kwargs | self._more)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, blocksize=BLOCK, **kwargs)
+        manager = super().proxy_manager_for(*args, **kwargs | self._more)
         manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
         return manager
 
@@ -87,15 +94,20 @@ class _OwnAuth(AuthBase):
         return request
 
 
-def session(certificates: str | None = None) -> requests.Session:
-    """A session for several threads. `certificates`: a file of authorities; REQUESTS_CA_BUNDLE goes before it."""
+def session(origin: str, certificates: Certificates) -> requests.Session:
+    """A session for several threads. Our own certificate is for `origin`, the URL of a registry, alone.
+
+    Raises SettingsError for certificates that are none.
+    """
     made = requests.Session()
-    adapter = _Adapter(pool_connections=8, pool_maxsize=_CONNECTIONS)
+    adapter = _Adapter(certificates.context(ours=False))
     made.mount("https://", adapter)
     made.mount("http://", adapter)
+    if certificates.pairs:
+        made.mount(f"{origin}/", _Adapter(certificates.context(ours=True)))
     made.auth = _OwnAuth()
     # The rest of what OpenSSL and requests users set (REQUESTS_CA_BUNDLE, proxies) requests reads by itself.
-    made.verify = certificates or os.environ.get("SSL_CERT_FILE") or True
+    made.verify = os.environ.get("SSL_CERT_FILE") or True
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     # identity: a digest is of the bytes as they are stored
     made.headers.update({"User-Agent": "model-publisher", "Accept-Encoding": "identity"})

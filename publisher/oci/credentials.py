@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from publisher.errors import SettingsError
@@ -25,21 +25,31 @@ class Credentials:
         known: Mapping[str, BasicAuth] | None = None,
         more: Sequence[Source] = (),
         environ: Mapping[str, str] | None = None,
+        learned: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._sources = (Source(dict(known or {})), *more)
         self._environ = dict(environ or {})
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], Identity] = {}
-        self._told = {auth for source in self._sources for auth in source.entries.values()}
+        self._learned = learned
+        self._told: set[BasicAuth] = set()
+        for source in self._sources:
+            self._tell(*source.entries.values())
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], registry_hosts: Sequence[str] = ()) -> Credentials:
+    def load(
+        cls,
+        environ: Mapping[str, str],
+        registry_hosts: Sequence[str] = (),
+        learned: Callable[[str], object] = lambda _: None,
+    ) -> Credentials:
         """From `environ` and the files of Docker and podman; `registry_hosts` are those that the settings name.
 
         REGISTRY_USER and REGISTRY_TOKEN belong to the host of REGISTRY_URL or, without it, to the only host
-        of `registry_hosts`. They win over the files. Raises SettingsError.
+        of `registry_hosts`. They win over the files. `learned` hears each secret as soon as it is known.
+        Raises SettingsError.
         """
-        return cls(_environment(environ, registry_hosts), list(sources(environ)), environ)
+        return cls(_environment(environ, registry_hosts), list(sources(environ)), environ, learned)
 
     def identity(self, host: str, name: str = "") -> Identity:
         """Who we are in the repository `name` of `host` (``name[:port]``), and to no other host."""
@@ -61,13 +71,19 @@ class Credentials:
         """All forms of all secrets that are known by now, for a log's redaction."""
         return frozenset(secret for auth in frozenset(self._told) for secret in auth.secrets())
 
+    def _tell(self, *found: BasicAuth) -> None:
+        self._told.update(found)
+        for auth in found:
+            for secret in filter(None, (auth.password, auth.identity_token)):
+                self._learned(secret)
+
     def _from(self, helper: str, host: str) -> Identity:
         """Asked once for each host, and answered to all."""
 
         def ask() -> BasicAuth | None:
             found = helpers.ask(helper, host, self._environ)
             if found:
-                self._told.add(found)
+                self._tell(found)
             return found
 
         def again() -> BasicAuth | None:

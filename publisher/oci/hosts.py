@@ -34,12 +34,13 @@ def related(one: str, other: str) -> bool:
 
 
 class Origin:
-    """A registry's own scheme and host; judges the URLs that the registry sends us to."""
+    """A registry's own scheme and host, and the `path` before its API; judges the URLs that it sends us to."""
 
-    def __init__(self, host: str, api_host: str, *, insecure: bool) -> None:
+    def __init__(self, host: str, api_host: str, *, insecure: bool, path: str = "") -> None:
         self.host = host
         self.plain = insecure or is_loopback(api_host)
-        self.url = f"{'http' if self.plain else 'https'}://{api_host}"
+        self.root = f"{'http' if self.plain else 'https'}://{api_host}"
+        self.url = self.root + path
         self._own = urlsplit(self.url)
 
     @property
@@ -65,7 +66,10 @@ class Origin:
         parts = self._parse(target)
         own = self._own
         if parts.hostname == own.hostname and (parts.port == own.port or _port(parts) == _port(own)):
-            return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
+            # So is a path that a proxy has stripped off before the registry saw it.
+            lacks = parts.path.startswith("/v2/") and own.path
+            path = own.path + parts.path if lacks else parts.path
+            return parts._replace(scheme=own.scheme, netloc=own.netloc, path=path).geturl()
         self._check(parts, plain=self.plain)
         return target
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import requests
 
 from publisher.errors import RegistryError
+from publisher.oci import certificates
 from publisher.oci.access import Access
 from publisher.oci.answers import discard, is_page, refusal, unreachable
 from publisher.oci.authorization import Authorization, Scopes
@@ -43,10 +44,12 @@ class Transport:
 
     def __init__(self, host: str, credentials: Credentials, access: Access) -> None:
         self.host = host
-        self.origin = Origin(host, api_host(host), insecure=access.insecure)
+        self.origin = Origin(host, api_host(host), insecure=access.insecure, path=access.api_path)
         self._timeout = access.timeout
         self._retries = access.retries
-        self._session = session(access.certificates)
+        self._session = session(
+            self.origin.root, certificates.find(host, access.ca_file, access.certificates)
+        )
         self._credentials = credentials
         self._realms = access.realms | _REALMS.get(host, frozenset())
         self._authorizations: dict[tuple[BasicAuth | None, str], Authorization] = {}

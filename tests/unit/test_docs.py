@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from publisher import errors
@@ -111,6 +112,10 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "constraints": "urllib3>=2.2.2,<3",
         "sdist": "refuse",
         "conda": "pip",
+        "ca_file": certifi.where(),
+        "token_realms": "auth.example.org",
+        "chunk_size": "32MiB",
+        "api_path": "/hub",
     }
     for name, _, variable, _ in section("Keys of a target"):
         after = load({}, {**base, unquoted(variable).replace("<NAME>", "X"): own[unquoted(name)]})
@@ -129,7 +134,7 @@ def test_the_example_loads_and_shows_every_key() -> None:
     assert [target.name for target in settings.targets] == ["PLTR_FOUNDRY", "edge", "disk"]
     assert settings.targets[0].tag == "EXTERNAL_TARGET_PLTR_FOUNDRY"
     assert settings.targets[2].layout_folder == ROOT / "images"
-    document = tomllib.loads(EXAMPLE.read_text("utf-8").replace("# model_", "model_"))
+    document = tomllib.loads(EXAMPLE.read_text("utf-8").replace("# model_", "model_").replace("# ca_", "ca_"))
     assert sorted(document) == sorted(Keys.model_fields)
     assert sorted(document["targets"]["edge"]) == sorted(TargetKeys.model_fields)
 

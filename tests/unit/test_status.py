@@ -151,6 +151,10 @@ def test_no_setting_is_forgotten() -> None:
     [
         {"cache": "x"},
         {"insecure": True},
+        {"ca_file": "ca.pem"},
+        {"token_realms": ("auth.example.org",)},
+        {"chunk_size": 1 << 20},
+        {"api_path": "/hub"},
         {"deadline": timedelta(hours=2)},
         {"tag": "T"},
         {"tags": ("{alias}",)},
