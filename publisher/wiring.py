@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from publisher import machine, manual, scratch, side_by_side, status
+from publisher import folders, machine, manual, scratch, side_by_side, status
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
@@ -154,9 +154,10 @@ class App:
             wanted = [v for v in distinct.values() if name in (None, v.name)]
         done = []
         for each in wanted:
-            if not is_relative(each.name) or "/" in each.name:
-                raise ArtifactError(f"the model name {each.name!r} is no name for a folder")
-            place = folder / each.name / f"v{each.version}"
+            names = each.name, f"v{each.version}"
+            if not all(is_relative(part) and "/" not in part for part in names):
+                raise ArtifactError(f"the model {str(each)!r} has no name for a folder")
+            place = folder.joinpath(*names)
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=scratch.below(folder).folder) as part:
                 fetched = self.stages.source.fetch(
@@ -269,7 +270,7 @@ def connect(
 
     if settings.work_folder:
         settings.work_folder.mkdir(parents=True, exist_ok=True)
-    settings.cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folders.trusted(settings.cache_folder, "cache_folder")
     for place in (settings.work_folder, settings.cache_folder):
         scratch.reap(place)
     stages = Stages(
