@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from publisher.domain import Wheel
@@ -20,12 +20,21 @@ def make(
     entry_points: str = "",
     method: int = zipfile.ZIP_DEFLATED,
     record: bool = True,
+    requires: Sequence[str] = (),
 ) -> Path:
     """A wheel of version 1.0 with `files`; its dist-info and RECORD are added."""
     info = f"{name}-1.0.dist-info"
     everything = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
+        f"{info}/METADATA": "".join(
+            f"{line}\n"
+            for line in (
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                "Version: 1.0",
+                *(f"Requires-Dist: {each}" for each in requires),
+            )
+        ).encode(),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
     }
     if entry_points:

@@ -61,7 +61,8 @@ def build(archive: Path, work: Path, index: Index, as_of: datetime | None, *, is
     if not done.returncode and len(found) == 1 and found[0].is_file() and not found[0].is_symlink():
         return found[0]
     native = f"it has native parts ({part}): " if (part := _native_part(archive)) else ""
-    return f"{native}{_last_words(done.stderr) or 'it makes no wheel'}"
+    own = done.stderr.partition("error: Failed to build")[0]  # what follows is uv's account of it
+    return f"{native}{_last_words(own.strip() or done.stderr) or 'it makes no wheel'}"
 
 
 _VARIABLES = {
