@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
 
 from packaging.version import Version
@@ -10,7 +11,7 @@ from packaging.version import Version
 from publisher import __version__
 from publisher.domain import Decision, ModelVersion, Status, Target
 from publisher.extra_tags import wanted
-from publisher.status import fingerprint
+from publisher.status import fingerprint, read
 
 YES = ("true", "1", "yes", "on")
 NO = ("false", "0", "no", "off")
@@ -52,13 +53,14 @@ def decide(
     explicit: bool = False,
     force: bool = False,
     release: str = __version__,
+    twice: bool = False,
 ) -> Decision:
     """Whether to publish `version` to `target`.
 
     `explicit`: a person asked for this version by name. Then it is always looked at: what is published already
     is found to be so in the container registry, and comes to the same digest. `force`: replace what is there.
     `abandoned`: the process of the status' claim is known to be gone. `now` has a time zone. `release`: publisher's
-    own.
+    own. `twice`: see `told_twice`.
     """
     if force or explicit:
         return Decision("publish", "asked for with --force" if force else "asked for by name")
@@ -67,7 +69,7 @@ def decide(
         return Decision("skip", why_not) if why_not else Decision("publish", "never published")
     same = status.fingerprint == fingerprint(version, target)
     if status.state == "published":
-        return _published(version, target, status, same, now)
+        return _published(version, target, status, same, now, twice=twice)
     if status.state == "withdrawn":
         return _withdrawn(version, status)
     if status.state in ("publishing", "stopped"):
@@ -88,12 +90,27 @@ def next_try(attempts: int, now: datetime, retryable: bool, *, of: str) -> datet
     return now + longest * (1 - share / 5)
 
 
-def _published(version: ModelVersion, target: Target, status: Status, same: bool, now: datetime) -> Decision:
+def told_twice(versions: Iterable[ModelVersion], target: Target) -> Set[tuple[str, str]]:
+    """Name and number of each version whose status tells of an extra tag that another version's tells of as well.
+
+    Two publishers that wrote the tag at the same moment leave that behind, and the registry knows who has it.
+    """
+    told: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for version in versions if target.tags else ():
+        known = read(version.tags, target.name)
+        for tag in known.tags if known else ():
+            told.setdefault((version.name, tag), []).append((version.name, version.version))
+    return {each for who in told.values() if len(who) > 1 for each in who}
+
+
+def _published(
+    version: ModelVersion, target: Target, status: Status, same: bool, now: datetime, *, twice: bool
+) -> Decision:
     if not status.digest:
         return Decision("publish", "its status says published, but not as which digest")
     name = f"published as {status.image}@{status.digest}"
     asked = wanted(version, target)
-    if asked.fingerprint != status.tagging:
+    if twice or asked.fingerprint != status.tagging:
         if status.next_try is not None and now < status.next_try:
             return Decision(
                 "skip", f"{name}; its further tags: next try at {_shown(status.next_try)}: {status.reason}"

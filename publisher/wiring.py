@@ -16,16 +16,17 @@ from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
-from publisher.decide import decide, is_yes, why_not_asked
+from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
 from publisher.doctor import Check, doctor
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
 from publisher.environments.lock import Resolver
-from publisher.errors import ArtifactError, SettingsError
+from publisher.errors import ArtifactError, PublisherError, SettingsError
 from publisher.explain import Explanation, explain
 from publisher.manual import Change
+from publisher.naming import image_name
 from publisher.oci import access
 from publisher.oci.credentials import Credentials
 from publisher.oci.images import Images
@@ -43,12 +44,14 @@ from publisher.sources.mlflow import MlflowSource
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """What is known of one version for one target, and what a poll would do."""
+    """What is known of one version for one target, and what a poll would do. `image`: its name by the settings of
+    today, whether it is there or not; empty where they make none."""
 
     version: ModelVersion
     target: str
     status: Status | None
     decision: Decision
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,11 @@ class App:
         outcomes: list[Outcome] = []
         due: dict[int, Job[Outcome]] = {}
         for target in self.settings.targets:
-            for version in list(self.stages.source.discover(target)):
+            found = list(self.stages.source.discover(target))
+            twice = told_twice(found, target)
+            for version in found:
                 self._note_unconfigured(version)
-                decision = self._decide(version, target)
+                decision = self._decide(version, target, twice=(version.name, version.version) in twice)
                 if decision.action == "publish":
                     work = partial(publish, version, target, self.stages, force=False, dry_run=False)
                     due[len(outcomes)] = Job(version.name, work)
@@ -106,7 +111,9 @@ class App:
                 versions = [v for v in self.stages.source.discover(target) if name in (None, v.name)]
             for each in versions:
                 known = status.read(each.tags, target.name)
-                rows.append(StatusRow(each, target.name, known, self._decide(each, target)))
+                rows.append(
+                    StatusRow(each, target.name, known, self._decide(each, target), _image(target, each))
+                )
         return rows
 
     def explain(self, name: str, version: str, targets: Sequence[str] | None) -> Explanation:
@@ -168,10 +175,10 @@ class App:
             done.append((each, place))
         return done
 
-    def _decide(self, version: ModelVersion, target: Target) -> Decision:
+    def _decide(self, version: ModelVersion, target: Target, *, twice: bool = False) -> Decision:
         known = status.read(version.tags, target.name)
         gone = bool(known and self._is_gone(known.claim, subject_of(version, target.name)))
-        return decide(version, target, known, self.stages.now(), abandoned=gone)
+        return decide(version, target, known, self.stages.now(), abandoned=gone, twice=twice)
 
     def _is_gone(self, claim: str, subject: str) -> bool:
         """Whether the process of a claim is gone, or is this one, which has ended that work without MLflow hearing it."""
@@ -233,6 +240,13 @@ class App:
             )
         self._note_unconfigured(version)
         return tagged or list(known.values())
+
+
+def _image(target: Target, version: ModelVersion) -> str:
+    try:
+        return image_name(target, version)
+    except PublisherError:
+        return ""
 
 
 def _for_tag(tag: str) -> Target:

@@ -45,7 +45,7 @@ def status_json(row: StatusRow) -> dict[str, Any]:
         "version": row.version.version,
         "target": row.target,
         "state": status.state if status else None,
-        "image": status.image if status else "",
+        "image": status.image if status and status.image else row.image,
         "digest": status.digest if status else "",
         "tags": list(status.tags) if status else [],
         "reason": status.reason if status else "",
@@ -63,7 +63,7 @@ def print_status(rows: Sequence[StatusRow], stream: TextIO) -> None:
         paper.line("no model version carries the tag of a target")
     for row in rows:
         status = row.status
-        parts = []
+        parts = [row.image]
         if status:
             image = f"{status.image}@{status.digest}" if status.digest else status.image
             parts = [image if status.state == "published" else status.reason or image]

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from publisher import status
-from publisher.decide import decide
+from publisher.decide import decide, told_twice
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
 from publisher.domain import Decision, ModelVersion, Outcome, Platform, Status, Target
 from publisher.extra_tags import wanted
@@ -30,6 +30,7 @@ from tests.engines import bare_client
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
 
+everywhere = pytest.mark.parametrize("place", ["registry", "layout"], indirect=True)
 REPORT = Report(Silent(), "test")
 ONCE = Access(retries=Retries(absent_seconds=0.1))
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -105,7 +106,11 @@ class Place:
     def decisions(self) -> list[tuple[ModelVersion, Decision]]:
         found = [each for each in self.source.discover(self.target) if each.name == self.model]
         known = [(each, status.read(each.tags, self.target.name)) for each in found]
-        return [(each, decide(each, self.target, told, self.now)) for each, told in known]
+        twice = {number for _, number in told_twice(found, self.target)}
+        return [
+            (each, decide(each, self.target, told, self.now, twice=each.version in twice))
+            for each, told in known
+        ]
 
     def at(self, tag: str) -> str:
         """The version whose image the tag holds now; empty where there is none."""
@@ -122,14 +127,14 @@ class Place:
         self.client.set_registered_model_alias(self.model, name, number)
 
 
-@pytest.fixture(params=["registry", "layout"])
+@pytest.fixture
 def place(
     request: pytest.FixtureRequest, mlflow_server: MlflowServer, registry: RealRegistry, tmp_path: Path
 ) -> Place:
-    """Two versions that are published, in a registry and in a layout on disk."""
+    """Two versions that are published, in a registry; in a layout on disk where the test asks for it."""
     unique = uuid.uuid4().hex[:8]
     where, destination = f"oci:{tmp_path}/images", LayoutDestination(tmp_path / "images")
-    if request.param == "registry":
+    if getattr(request, "param", "registry") == "registry":
         where = f"{registry.host}/extra/{unique}"
         destination = RegistryDestination(Registries(Credentials()), None, tmp_path / "pushed")  # type: ignore[assignment]
     templates = ("{alias}", "{version}-{date}", "latest")
@@ -142,6 +147,7 @@ def place(
     return made
 
 
+@everywhere
 def test_an_alias_moves_its_tag(place: Place) -> None:
     """The next poll moves the tag, and the status of both versions tells who has it; nothing else is written."""
     place.alias("prod", "1")
@@ -182,6 +188,7 @@ def test_an_alias_of_a_version_that_is_not_published_changes_nothing(place: Plac
     assert place.at("prod") == third
 
 
+@everywhere
 def test_of_two_versions_the_higher_has_a_shared_tag(place: Place) -> None:
     """`latest` is the highest version's, also when an older one is published again after it, even with --force."""
     assert place.at("latest") == "2"
@@ -192,6 +199,7 @@ def test_of_two_versions_the_higher_has_a_shared_tag(place: Place) -> None:
     assert place.poll() == {}
 
 
+@everywhere
 def test_a_tag_of_somebody_elses_image_is_left_alone(place: Place) -> None:
     """What is no image of this model stays under its tag, the status says so, and --force moves it."""
     image = image_name(place.target, place.source.get(place.model, "1")).rpartition(":")[0] + ":prod"
@@ -271,8 +279,6 @@ def test_aliases_cost_no_request_for_each_version(place: Place, mlflow_server: M
 
 def test_a_registry_that_is_away_leaves_the_version_published(place: Place, tmp_path: Path) -> None:
     """The failure is on the version with its next try; until then polls wait, and then it is made good."""
-    if isinstance(place.destination, LayoutDestination):
-        pytest.skip("a folder does not go away")
     place.alias("prod", "1")
     working = place.destination
     nowhere = replace(place.target, registry="127.0.0.1:1/x")
@@ -312,10 +318,25 @@ def test_what_is_wanted_is_looked_up_anew_before_a_tag_moves(place: Place) -> No
     assert place.poll() == {}
 
 
+@pytest.mark.parametrize(("tag", "alias"), [("latest", None), ("prod", "1")])
+def test_publishers_that_raced_are_set_right(place: Place, tag: str, alias: str | None) -> None:
+    """Two publishers wrote a tag at one moment, and each recorded it: the next poll finds out who should have it."""
+    if alias:
+        place.alias(tag, alias)
+        place.poll()
+    right, wrong = ("1", "2") if alias else ("2", "1")
+    loser = place.told(wrong)
+    place.destination.also(loser.image, loser.digest, loser.image.rpartition(":")[0] + f":{tag}")
+    place.write(place.source.get(place.model, wrong), replace(loser, tags=(*loser.tags, tag)))
+    assert place.at(tag) == wrong
+    place.poll()
+    assert place.at(tag) == right
+    assert (tag in place.told(right).tags, tag in place.told(wrong).tags) == (True, False)
+    assert place.poll() == {}
+
+
 def test_the_bytes_are_those_of_the_image(place: Place, registry: RealRegistry) -> None:
     """Under an extra tag lies the very manifest of the version, as any client finds it."""
-    if isinstance(place.destination, LayoutDestination):
-        pytest.skip("clients of registries read no folder")
     known = place.told("2")
     latest = bare_client.of_reference(known.image.rpartition(":")[0] + ":latest")
     assert latest

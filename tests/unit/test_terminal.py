@@ -64,6 +64,7 @@ class Row:
     target: str
     status: Status | None
     decision: Decision
+    image: str = ""
 
 
 def printed(*outcomes: Outcome) -> list[str]:
@@ -122,13 +123,14 @@ def test_each_state_tells_what_matters_of_it() -> None:
 
 
 def test_status_lines_tell_past_and_next() -> None:
-    """Each line has the recorded state, its image or reason, its time, and what the next poll would do."""
+    """Each line has the recorded state, its image (before there is one: its name to be) or reason, its time, and what the next poll would do."""
     rows = [
         Row(
             version(),
             "DEMO",
-            Status("published", image="r/m:v3", digest=DIGEST, updated=THEN),
+            Status("published", image="r/m:v3", digest=DIGEST, updated=THEN, tags=("latest", "prod")),
             Decision("skip", "unchanged"),
+            "r/new-name:v3",
         ),
         Row(
             version(),
@@ -136,14 +138,14 @@ def test_status_lines_tell_past_and_next() -> None:
             Status("failed", "no wheel", updated=THEN),
             Decision("publish", "its try is due"),
         ),
-        Row(version(number="4"), "DEMO", None, Decision("publish", "it has no status yet")),
+        Row(version(number="4"), "DEMO", None, Decision("publish", "it has no status yet"), "r/m:v4"),
     ]
     stream = io.StringIO()
     print_status(rows, stream)  # type: ignore[arg-type]
     assert stream.getvalue().splitlines() == [
-        f"pltr_model v3 → DEMO: published, r/m:v3@{DIGEST}, 2026-11-22T08:00:00+00:00, next poll: skip, unchanged",
+        f"pltr_model v3 → DEMO: published, r/m:v3@{DIGEST}, also latest, prod, 2026-11-22T08:00:00+00:00, next poll: skip, unchanged",
         "pltr_model v3 → EDGE: failed, no wheel, 2026-11-22T08:00:00+00:00, next poll: publish, its try is due",
-        "pltr_model v4 → DEMO: not published, next poll: publish, it has no status yet",
+        "pltr_model v4 → DEMO: not published, r/m:v4, next poll: publish, it has no status yet",
     ]
 
 
