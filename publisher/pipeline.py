@@ -81,8 +81,8 @@ def publish(version: ModelVersion, target: Target, stages: Stages, *, force: boo
 
     Raises nothing: whatever goes wrong is in the outcome, and on the version where it can be written.
     """
-    report = Report(stages.progress, subject_of(version, target.name))
-    clock = Clock(report, Watch(stages.running, target.deadline or stages.deadline))
+    watch = Watch(stages.running, target.deadline or stages.deadline)
+    clock = Clock(Report(stages.progress, subject_of(version, target.name), watch.check), watch)
     outcome = _publish(version, target, stages, clock, force=force, dry_run=dry_run)
     stages.progress.done(outcome)
     return outcome

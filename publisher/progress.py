@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,12 +111,18 @@ class Both:
         self.second.polled(counts, seconds)
 
 
+def _go_on() -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A Progress for one subject, as a stage is given it."""
 
     progress: Progress
     subject: str
+    check: Callable[[], None] = (
+        _go_on  # raises where the work shall end; for whoever waits, or begins something long
+    )
 
     def stage(self, stage: str) -> None:
         self.progress.stage(self.subject, stage)

@@ -7,6 +7,7 @@ import json
 import platform as host
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,15 +42,17 @@ class Bases:
     keep: Callable[[Remembered], None] = lambda _: None  # on this machine
     found: list[Remembered] = field(default_factory=list)
     _known: dict[str, BaseImage] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _unpacking: dict[str, Future[Path]] = field(default_factory=dict)
     _aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def resolve(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> BaseImage:
         """The base image `name`. Raises BuildError where it lacks a platform or a Python with glibc."""
         layout = self._load(name, wanted)
-        if name not in self._known:
-            self._known[name] = self._describe(name, layout, wanted, memory)
-        return self._known[name]
+        with self._lock:  # whoever comes second would only unpack the same once more
+            if name not in self._known:
+                self._known[name] = self._describe(name, layout, wanted, memory)
+            return self._known[name]
 
     def peek(self, name: str, wanted: Sequence[Platform], memory: Sequence[Memory]) -> tuple[str, str]:
         """The digest of the base image and its Python, "" where only unpacking it tells; unpacks nothing.

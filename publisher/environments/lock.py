@@ -15,7 +15,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from publisher import scratch
+from publisher import scratch, turns
 from publisher.domain import BaseImage, Environment, Lock, Platform, Target, Wheel
 from publisher.environments import selected, tags
 from publisher.environments.direct import LOCAL
@@ -141,16 +141,17 @@ class Resolver:
         ]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         path = self.cache_folder / "locks" / f"pylock.{key}.toml"
-        if task.as_of and path.is_file():
-            document = tomllib.loads(path.read_text())
-            if task.sdists.restore(document):
-                return document
-        text, frozen = self._answer(task, question)
-        if task.as_of and frozen:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = scratch.below(self.cache_folder).part(path.name)
-            part.write_text(text)
-            part.replace(path)
+        with turns.held(self.cache_folder, path.name):  # versions side by side often ask the same
+            if task.as_of and path.is_file():
+                document = tomllib.loads(path.read_text())
+                if task.sdists.restore(document):
+                    return document
+            text, frozen = self._answer(task, question)
+            if task.as_of and frozen:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = scratch.below(self.cache_folder).part(path.name)
+                part.write_text(text)
+                part.replace(path)
         return tomllib.loads(text)
 
     def _answer(self, task: _Task, question: Question) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -18,19 +19,21 @@ from publisher.oci.registry import Registries
 
 @dataclass(slots=True)
 class Images:
-    """Reads images. A name is looked up once: what it meant then is what it means to the end of the run."""
+    """Reads images. Safe for several threads. A name is looked up once: what it meant then is what it means to the end of the run."""
 
     registries: Registries
     _known: dict[str, Layout] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self, name: str) -> Layout:
         """The image `name`, whole: ``registry/repository:tag``, with or without digest, or ``oci:DIR[:NAME]``.
 
         Raises BuildError where it is no image, RegistryError where there is none.
         """
-        if name not in self._known:
-            self._known[name] = self._layout(name[4:]) if name.startswith("oci:") else self._remote(name)
-        return self._known[name]
+        with self._lock:  # of two that ask at once, a tag that moves between must not give each another image
+            if name not in self._known:
+                self._known[name] = self._layout(name[4:]) if name.startswith("oci:") else self._remote(name)
+            return self._known[name]
 
     def _layout(self, place: str) -> Layout:
         folder, colon, tag = place.rpartition(":")

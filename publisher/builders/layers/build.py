@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,31 +61,40 @@ class LayerBuilder:
         }
         layout = compose(spec, self.images.load(spec.base.name), content, blobs)
         seconds = {**maker.seconds, "files": time.monotonic() - begin}
-        # An environment that lacks its bytecode because of this host is not what others should find.
-        remember = tuple(
-            self._remember(spec, platform, titled)
-            for platform, titled in environments.items()
-            if not spec.bytecode or any(title.startswith(BYTECODE) for title, _ in titled)
-        )
-        for kept in remember:
-            self.cache.keep(kept)
-        return Build(layout, remember, maker.downloaded, seconds)
+        return Build(layout, self._remembered(spec, environments), maker.downloaded, seconds)
 
     def _environments(
         self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report, ready: Ready
     ) -> tuple[dict[Platform, list[Titled]], dict[str, Blob], Maker]:
         """The environment layers of each platform: those that a memory has, and the others made now."""
-        found: dict[Platform, list[Titled]] = {}
-        blobs: dict[str, Blob] = {}
-        for platform in spec.platforms:
-            key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
-            for place in memory:
-                kept = place.find(key)
-                titled = _titled(kept) if kept else None
-                if titled:
-                    found[platform] = titled
-                    blobs.update({layer.digest: place.blob(layer.digest) for _, layer in titled})
-                    break
+        keys = {
+            platform: plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
+            for platform in spec.platforms
+        }
+        found, blobs = _known(keys, memory)
+        lacking = {platform: key for platform, key in keys.items() if platform not in found}
+        with ExitStack() as turns:
+            # In one order, so that two builds never wait for each other.
+            for key in sorted(lacking.values()):
+                turns.enter_context(self.cache.turn(key, report.check))
+            # Whoever had the turn before has made what we lack, or has failed.
+            since, more = _known(lacking, [self.cache])
+            found |= since
+            blobs |= more
+            maker = self._make(spec, folder, report, ready, found=found, blobs=blobs)
+        return found, blobs, maker
+
+    def _make(
+        self,
+        spec: ImageSpec,
+        folder: Path,
+        report: Report,
+        ready: Ready,
+        *,
+        found: dict[Platform, list[Titled]],
+        blobs: dict[str, Blob],
+    ) -> Maker:
+        """Make the environments that are not in `found`, and add them to it and their layers to `blobs`."""
         missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
         with Workers() as workers, self.cache.room() as room:
             maker = Maker(
@@ -96,9 +106,11 @@ class LayerBuilder:
                     python = aside.submit(self._interpreter, spec, report) if spec.bytecode else None
                     made = maker.make(missing, python)
                 found.update(made)
+                for kept in self._remembered(spec, made):
+                    self.cache.keep(kept)
                 for titled in made.values():
                     blobs.update({layer.digest: self.cache.blob(layer.digest) for _, layer in titled})
-        return found, blobs, maker
+        return maker
 
     def _skeleton(self, spec: ImageSpec) -> Layer:
         key = plan.key_of("skeleton", spec.base.python, spec.base.executable, spec.workdir)
@@ -126,10 +138,37 @@ class LayerBuilder:
             return None
         return interpreter
 
+    def _remembered(
+        self, spec: ImageSpec, environments: Mapping[Platform, Sequence[Titled]]
+    ) -> tuple[Remembered, ...]:
+        # An environment that lacks its bytecode because of this host is not what others should find.
+        return tuple(
+            self._remember(spec, platform, titled)
+            for platform, titled in environments.items()
+            if not spec.bytecode or any(title.startswith(BYTECODE) for title, _ in titled)
+        )
+
     def _remember(self, spec: ImageSpec, platform: Platform, titled: Sequence[Titled]) -> Remembered:
         key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
         layers = [{"title": title, "diff_id": layer.diff_id} for title, layer in titled]
         return Remembered(key, {"layers": layers}, tuple(layer.descriptor() for _, layer in titled))
+
+
+def _known(
+    keys: Mapping[Platform, str], memory: Sequence[Memory]
+) -> tuple[dict[Platform, list[Titled]], dict[str, Blob]]:
+    """The environments that a memory has, and where their layers are."""
+    found: dict[Platform, list[Titled]] = {}
+    blobs: dict[str, Blob] = {}
+    for platform, key in keys.items():
+        for place in memory:
+            kept = place.find(key)
+            titled = _titled(kept) if kept else None
+            if titled:
+                found[platform] = titled
+                blobs.update({layer.digest: place.blob(layer.digest) for _, layer in titled})
+                break
+    return found, blobs
 
 
 def _titled(kept: Remembered) -> list[Titled] | None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from publisher import scratch
+from publisher import scratch, turns
 from publisher.builders.base import Remembered
 from publisher.oci.layer import Layer
 from publisher.oci.layout import Descriptor, FileBlob, blob_path
@@ -32,6 +32,10 @@ class Cache:
         """A folder for layers that are being made: beside the finished ones, for `adopt` only renames."""
         with tempfile.TemporaryDirectory(dir=scratch.below(self.folder).folder) as name:
             yield Path(name)
+
+    def turn(self, key: str, check: Callable[[], None]) -> AbstractContextManager[None]:
+        """While it is held, nobody else who shares this folder makes what `key` stands for."""
+        return turns.held(self.folder, key, check)
 
     def layer(self, key: str) -> Layer | None:
         """The layer that was made for `key`, if its bytes are still there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -48,6 +49,7 @@ class Maker:
     surveys: dict[str, Survey] = field(default_factory=dict)
     downloaded: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    _adding: threading.Lock = field(default_factory=threading.Lock)
 
     def make(
         self, locks: Mapping[Platform, Lock], interpreter: Future[Interpreter | None] | None
@@ -102,8 +104,11 @@ class Maker:
 
     def _fetch(self, http: requests.Session, wheel: Wheel, survey: bool) -> Path:
         path = self.cache.wheel(wheel.sha256)
-        size = download.download(http, wheel, path, lambda count: self.report.advance("download", count))
-        self.downloaded += size
+        self.report.check()
+        with self.cache.turn(wheel.sha256, self.report.check):
+            size = download.download(http, wheel, path, lambda count: self.report.advance("download", count))
+        with self._adding:
+            self.downloaded += size
         if survey:
             self.surveys[wheel.sha256] = bytecode.survey(path, self.python)
         return path
@@ -111,10 +116,12 @@ class Maker:
     def _convert(self, group: plan.Group) -> Layer:
         key = group.key(self.python)
         part = self.room / f"layer-{key}"
-        layer = self.workers.make_wheels(
-            [self.cache.wheel(w.sha256) for w in group.wheels], self.python, part
-        )
-        self.cache.adopt(layer, part, key)
+        with self.cache.turn(key, self.report.check):
+            layer = self.cache.layer(key)  # another publication may have made it meanwhile
+            if layer is None:
+                wheels = [self.cache.wheel(wheel.sha256) for wheel in group.wheels]
+                layer = self.workers.make_wheels(wheels, self.python, part)
+                self.cache.adopt(layer, part, key)
         self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
         return layer
 
