@@ -29,6 +29,8 @@ _NO_PROXY_URL = (
     urllib3.exceptions.LocationParseError,
     urllib3.exceptions.ProxySchemeUnknown,
 )
+# OpenSSL's X509_V_ERR_…: unable to get (local) issuer, self-signed, self-signed in the chain, first unverified.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 _PROXY_HINT = "Check HTTPS_PROXY (http://user:password@host:port), HTTP_PROXY and NO_PROXY"
 _LATER = "It was asked several times; try again later"
 
@@ -127,10 +129,13 @@ def refusal(
 def unreachable(host: str, error: Exception) -> RegistryError | AgainError:
     """The error for a request that got no answer."""
     causes = list(_causes(error))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _untrusted(host, cause)
+    if any("CERTIFICATE_REQUIRED" in str(cause) or "BAD_CERTIFICATE" in str(cause) for cause in causes):
         return RegistryError(
-            f"the certificate of the registry {host} is not trusted",
-            hint="Set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) to the file of the authority that signed it",
+            f"the registry {host} wants a certificate of ours",
+            hint=f"Put ours.cert and ours.key into /etc/docker/certs.d/{host}/",
         )
     if any("WRONG_VERSION_NUMBER" in str(cause) or "HTTP_REQUEST" in str(cause) for cause in causes):
         return RegistryError(
@@ -156,6 +161,17 @@ def unreachable(host: str, error: Exception) -> RegistryError | AgainError:
         hint=_PROXY_HINT if proxied else "Check its host and port (REGISTRY_URL), and the network between",
     )
     return AgainError(fault, absent=absent)
+
+
+def _untrusted(host: str, error: ssl.SSLCertVerificationError) -> RegistryError:
+    why = harmless(error.verify_message or "")
+    unknown = error.verify_code in _UNKNOWN_AUTHORITY
+    return RegistryError(
+        f"the certificate of the registry {host} is not trusted: {why}".rstrip(": "),
+        hint="Name the file of the authority that signed it: `ca_file` of the target, or SSL_CERT_FILE"
+        if unknown
+        else "Is this the registry's right name? Else whoever runs it has to mend its certificate",
+    )
 
 
 def _turned_away(host: str, status: int) -> RegistryError:

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from publisher.errors import SettingsError
 from publisher.oci.certificates import Certificates
 from publisher.oci.hosts import is_loopback
 
@@ -99,6 +101,10 @@ def session(origin: str, certificates: Certificates) -> requests.Session:
 
     Raises SettingsError for certificates that are none.
     """
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        named = os.environ.get(variable)
+        if named and origin.startswith("https:") and not Path(named).exists():
+            raise SettingsError([f"{variable} names {named}, which is not there"])
     made = requests.Session()
     adapter = _Adapter(certificates.context(ours=False))
     made.mount("https://", adapter)

@@ -52,14 +52,14 @@ def running(
     *,
     auth: dict[str, Any] | None = None,
     name: str = "127.0.0.1",
-    tls: bool = False,
+    tls: bool | dict[str, Any] = False,
     prefix: str = "",
     deletes: bool = True,
 ) -> Iterator[RealRegistry]:
     """Start ``docker-registry serve`` with its storage in `folder`, wait for its answer, stop it at the end.
 
     `name` stands for an address of this machine. With `tls`, ``folder/tls.pem`` is its certificate for that
-    name, signed by itself. `prefix`: the path, such as ``/hub/``, below which it serves.
+    name, signed by itself; or `tls` is what the registry's settings say of it. `prefix`: the path, such as ``/hub/``, below which it serves.
     """
     program = require("docker-registry", "docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def running(
             "addr": address,
             "secret": secrets.token_hex(16),
             "prefix": prefix or "/",
-            **(_tls(folder, name) if tls else {}),
+            **_tls(folder, name, tls),
         },
         **({"auth": auth} if auth else {}),
     }
@@ -96,7 +96,11 @@ def running(
             process.wait()
 
 
-def _tls(folder: Path, name: str) -> dict[str, Any]:
+def _tls(folder: Path, name: str, tls: bool | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(tls, dict):
+        return {"tls": tls}
+    if not tls:
+        return {}
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
     (folder / "tls.pem").write_bytes(_signed_by_itself(key, names).public_bytes(serialization.Encoding.PEM))
@@ -128,8 +132,12 @@ def _wait(url: str, authority: Path, process: subprocess.Popen[bytes], log: Path
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if requests.get(url, timeout=2, verify=str(authority)).status_code in (200, 401):
+            if requests.get(
+                url, timeout=2, verify=str(authority) if authority.exists() else True
+            ).status_code in (200, 401):
                 return
+        except requests.exceptions.SSLError:
+            return  # it talks, if not to us
         except requests.ConnectionError:
             time.sleep(0.05)
     pytest.fail(f"the registry does not start: {log.read_text(errors='replace')[-2000:]}")
