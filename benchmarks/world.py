@@ -151,7 +151,7 @@ def world(folder: Path) -> Iterator[World]:
     suite = SUITES.get(sys.version_info[:2])
     if suite is None:
         raise RuntimeError("the model's Python is the one that trains it: run this with Python 3.11 or 3.13")
-    command = _install(folder / "product")
+    command = install(folder / "product")
     with serve(folder / "mlflow") as mlflow, running(folder / "registry") as registry:
         made = World(folder, mlflow, registry, command, "")
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -182,7 +182,7 @@ def using(server: MlflowServer) -> Iterator[Any]:
                 os.environ[key] = value
 
 
-def _install(folder: Path) -> Path:
+def install(folder: Path) -> Path:
     """The product with its own dependencies and nothing else, compiled, as pip leaves it with its users."""
     uv = Path(sys.executable).with_name("uv")
     environment = {**os.environ, "VIRTUAL_ENV": str(folder)}
