@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -51,7 +52,9 @@ def best(
         except InvalidWheelFilename:
             continue
         fitting = [ranks[tag] for tag in tags if tag in ranks]
-        if not fitting or "sha256" not in (entry.get("hashes") or {}):
+        # The lock may be a model's own, and the hash is a file's name in the cache.
+        digest = str((entry.get("hashes") or {}).get("sha256"))
+        if not fitting or not re.fullmatch(r"[0-9a-f]{64}", digest):
             continue
         order = (min(fitting), tuple(-part if isinstance(part, int) else part for part in build), filename)
         if found is None or order < found:

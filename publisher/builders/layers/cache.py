@@ -6,6 +6,7 @@ Everything appears under its final name only when it is whole, so that several p
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 from publisher import scratch, turns
 from publisher.builders.base import Remembered
+from publisher.errors import BuildError
 from publisher.oci.layer import Layer
 from publisher.oci.layout import Descriptor, FileBlob, blob_path
 
@@ -25,6 +27,8 @@ class Cache:
         self.folder = folder
 
     def wheel(self, sha256: str) -> Path:
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise BuildError(f"{sha256[:80]!r} is no SHA-256")
         return self.folder / "wheels" / f"{sha256}.whl"
 
     @contextmanager
