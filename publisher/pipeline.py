@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,6 +47,8 @@ class Stages:
     now: Callable[[], datetime]
     running: Running = field(default_factory=Running)
     deadline: timedelta | None = None  # of targets that have none
+    # While this lasts, the cache of this machine loses nothing that is used.
+    holding: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ def _publish(
         image = image_name(target, version)
         own = scratch.below(stages.work_folder)
         with (
+            stages.holding(),
             tempfile.TemporaryDirectory(dir=own.folder) as folder,
             ThreadPoolExecutor(1, thread_name_prefix="record") as aside,
         ):

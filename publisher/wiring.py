@@ -16,6 +16,7 @@ from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
+from publisher.cache_folder import CacheFolder
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.destinations import Destination, LayoutDestination, RegistryDestination
 from publisher.doctor import Check, doctor
@@ -304,5 +305,6 @@ def connect(
         now=lambda: datetime.now(UTC),
         running=running or Running(),
         deadline=settings.deadline,
+        holding=CacheFolder(settings.cache_folder).in_use,
     )
     yield App(settings, stages, settings.parallel or machine.processors())

@@ -16,6 +16,7 @@ from typing import Any
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
+from publisher.cache_folder import CacheFolder
 from publisher.domain import BaseImage, Platform
 from publisher.errors import BuildError
 from publisher.oci import rootfs
@@ -123,7 +124,7 @@ class Bases:
 
     def _unpack(self, layout: Layout, manifest: str) -> Path:
         folder = self.cache_folder / "rootfs" / manifest.partition(":")[2]
-        if not (folder / ".complete").exists():
+        if not CacheFolder(self.cache_folder).used(folder / ".complete"):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=scratch.below(self.cache_folder).folder) as name:
                 new = Path(name) / "root"

@@ -16,6 +16,7 @@ import typer
 from publisher import __version__, exits
 from publisher.cli import (
     base_image,
+    cache,
     doctor,
     download,
     explain,
@@ -114,6 +115,7 @@ COMMANDS: dict[str, ModuleType] = {
     "withdraw": withdraw,
     "targets": targets,
     "doctor": doctor,
+    "cache": cache,
     "download": download,
     "base-image": base_image,
     "health": health,

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from publisher import scratch, turns
+from publisher.cache_folder import CacheFolder
 from publisher.domain import BaseImage, Environment, Lock, Platform, Target, Wheel
 from publisher.environments import selected, tags
 from publisher.environments.direct import LOCAL
@@ -142,7 +143,7 @@ class Resolver:
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         path = self.cache_folder / "locks" / f"pylock.{key}.toml"
         with turns.held(self.cache_folder, path.name):  # versions side by side often ask the same
-            if task.as_of and path.is_file():
+            if task.as_of and CacheFolder(self.cache_folder).used(path):
                 document = tomllib.loads(path.read_text())
                 if task.sdists.restore(document):
                     return document

@@ -30,6 +30,7 @@ from packaging.utils import (
 from packaging.version import Version
 
 from publisher import scratch
+from publisher.cache_folder import CacheFolder
 from publisher.domain import Platform, Wheel
 from publisher.environments import isolation, simple
 from publisher.environments.accounts import prepare
@@ -74,7 +75,7 @@ class Sdists:
             path = str(package.get("archive", {}).get("path") or "").partition(f"{LOCAL}/")[2]
             if path.startswith(f"{_BUILT}/"):
                 file = self._folder.parent / path
-                if not file.is_file():
+                if not CacheFolder(self._folder.parent).used(file):
                     return False
                 self._wheels[package["name"]] = (path, file)
         return True
@@ -131,7 +132,9 @@ class Sdists:
         day = self._as_of.isoformat() if self._as_of else datetime.now(UTC).date().isoformat()
         key = hashlib.sha256(f"{source.file.sha256} {source.file.url} {day} {_RECIPE}".encode()).hexdigest()
         with _LOCKS.setdefault(key, threading.Lock()):  # platforms are locked side by side
-            wheel = next((self._folder / key).glob("*.whl"), None) or self._make(source, self._folder / key)
+            wheel = next((self._folder / key).glob("*.whl"), None)
+            if wheel is None or not CacheFolder(self._folder.parent).used(wheel):
+                wheel = self._make(source, self._folder / key)
         self._wheels[canonicalize_name(source.name)] = (f"{_BUILT}/{key}/{wheel.name}", wheel)
         self.notes.append(f"{source.name} {source.version} has no wheel and was built of its source")
         return wheel

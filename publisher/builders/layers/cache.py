@@ -15,6 +15,7 @@ from typing import Any
 
 from publisher import scratch, turns
 from publisher.builders.base import Remembered
+from publisher.cache_folder import CacheFolder
 from publisher.errors import BuildError
 from publisher.oci.layer import Layer
 from publisher.oci.layout import Descriptor, FileBlob, blob_path
@@ -25,11 +26,15 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._whole = CacheFolder(folder)
 
     def wheel(self, sha256: str) -> Path:
+        """Where the wheel is, or belongs."""
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise BuildError(f"{sha256[:80]!r} is no SHA-256")
-        return self.folder / "wheels" / f"{sha256}.whl"
+        path = self.folder / "wheels" / f"{sha256}.whl"
+        self._whole.used(path)
+        return path
 
     @contextmanager
     def room(self) -> Iterator[Path]:
@@ -60,8 +65,9 @@ class Cache:
             self._write(self.folder / "layers" / f"{key}.json", entry)
 
     def has(self, digest: str, size: int) -> bool:
+        path = blob_path(self.folder, digest)
         try:
-            return blob_path(self.folder, digest).stat().st_size == size
+            return self._whole.used(path) and path.stat().st_size == size
         except OSError:
             return False
 
@@ -84,6 +90,8 @@ class Cache:
         self._write(self.folder / "remembered" / f"{remembered.key}.json", entry)
 
     def _read(self, path: Path) -> dict[str, Any]:
+        if not self._whole.used(path):
+            return {}
         try:
             data = json.loads(path.read_bytes())
         except (OSError, ValueError):
