@@ -121,7 +121,7 @@ class App:
         """Every decision about one version, for the named targets or for all. Changes nothing."""
         found = self.stages.source.get(name, version)
         chosen = self._named(targets) if targets else list(self.settings.targets)
-        return explain(found, chosen, self.stages, self._decide, self._unconfigured(found))
+        return explain(found, chosen, self.stages, self._as_polled, self._unconfigured(found))
 
     def doctor(self) -> Iterator[Check]:
         """Whether everything that a publication needs is there, each check as it ends."""
@@ -175,6 +175,14 @@ class App:
                 fetched.root.rename(place)
             done.append((each, place))
         return done
+
+    def _as_polled(self, version: ModelVersion, target: Target) -> Decision:
+        """What a poll decides, which has seen the other versions too."""
+        known = status.read(version.tags, target.name)
+        # Only what other versions say of the same extra tags matters, so most explanations need no search.
+        others = self.stages.source.discover(target) if target.tags and known and known.tags else ()
+        twice = (version.name, version.version) in told_twice(others, target)
+        return self._decide(version, target, twice=twice)
 
     def _decide(self, version: ModelVersion, target: Target, *, twice: bool = False) -> Decision:
         known = status.read(version.tags, target.name)
