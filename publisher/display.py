@@ -1,11 +1,9 @@
-"""Progress on stderr: live bars on a terminal, and lines wherever the stream is none, so that a pod's log has no
-control sequences."""
+"""Progress on a terminal: live bars. Where there is none, logs.py tells it."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,47 +16,33 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _ROWS = 12  # a live display must stay lower than its terminal
-_EVERY = 10.0  # seconds between two lines about the same stage's bytes in a log
 
 
 class TerminalProgress:
-    """Listens to the pipeline: live bars on a terminal, else a line per stage. See progress.Progress."""
+    """Listens to the pipeline, and draws a bar for each version that is on its way. See progress.Progress."""
 
-    def __init__(
-        self, stream: TextIO, *, live: bool | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`live`: whether to draw; None asks the stream whether it is a terminal."""
-        self._stream = stream
-        self._clock = clock
+    def __init__(self, stream: TextIO) -> None:
         self._lock = threading.RLock()
         self._stages: dict[str, str] = {}
         self._bytes: dict[str, dict[str, list[int]]] = {}  # subject -> task -> [done, total]
-        self._told: dict[str, float] = {}
         self._rows: dict[str, TaskID] = {}  # the most recently used last
-        self._bars = _bars(stream) if (stream.isatty() if live is None else live) else None
+        self._bars = _bars(stream)
 
     def __enter__(self) -> TerminalProgress:
-        if self._bars:
-            self._bars.start()
+        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars:
-            self._bars.stop()
+        self._bars.stop()
 
     def stage(self, subject: str, stage: str) -> None:
         with self._lock:
-            if self._stages.get(subject) == stage:
-                return
-            self._stages[subject] = stage
-            self._bytes[subject] = {}
-            self._told[subject] = self._clock()
-            if self._bars:
+            if self._stages.get(subject) != stage:
+                self._stages[subject] = stage
+                self._bytes[subject] = {}
                 self._draw(subject)
-            else:
-                self._line(f"{subject}: {stage}")
 
     def expect(self, subject: str, task: str, total: int) -> None:
         with self._lock:
@@ -69,22 +53,18 @@ class TerminalProgress:
         with self._lock:
             self._bytes.setdefault(subject, {}).setdefault(task, [0, 0])[0] += amount
             self._draw(subject)
-            now = self._clock()
-            if not self._bars and now - self._told.setdefault(subject, now) >= _EVERY:
-                self._told[subject] = now
-                self._line(f"{subject}: {self._stages.get(subject, '')} {self._moved(subject)}")
 
     def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None:
-        """The next stage's line, or the outcome's, tells it."""
+        """The next stage tells it."""
 
     def done(self, outcome: Outcome) -> None:
         subject = subject_of(outcome.version, outcome.target)
         with self._lock:
             if outcome.state in ("failed", "stopped"):
                 self._line(f"{subject}: {outcome.reason}")
-            for kept in (self._stages, self._bytes, self._told):
+            for kept in (self._stages, self._bytes):
                 kept.pop(subject, None)
-            if self._bars and (row := self._rows.pop(subject, None)) is not None:
+            if (row := self._rows.pop(subject, None)) is not None:
                 self._bars.remove_task(row)
 
     def polled(self, counts: Mapping[str, int], seconds: float) -> None:
@@ -103,8 +83,6 @@ class TerminalProgress:
         return sum(done for done, _ in tasks), sum(max(pair) for pair in tasks)
 
     def _draw(self, subject: str) -> None:
-        if not self._bars:
-            return
         done, total = self._sums(subject)
         row = self._rows.pop(subject, None)
         if row is None:
@@ -121,16 +99,9 @@ class TerminalProgress:
         )
 
     def _line(self, text: str) -> None:
-        if self._bars:
-            from rich.text import Text  # noqa: PLC0415 - for terminals only
+        from rich.text import Text  # noqa: PLC0415 - for terminals only
 
-            self._bars.console.print(Text(plain(text)))
-            return
-        try:
-            self._stream.write(f"{plain(text)}\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # the reader of stderr is gone; the work goes on
-            pass
+        self._bars.console.print(Text(plain(text)))
 
 
 def _bars(stream: TextIO) -> RichProgress:

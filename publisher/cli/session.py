@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from publisher import logs
 from publisher.display import TerminalProgress
 from publisher.errors import StoppedError
 from publisher.progress import Both, Progress, Silent
@@ -42,7 +44,7 @@ def connected(given: Options, settings: Settings, *, json: bool) -> Iterator[App
     from publisher import wiring
 
     with ExitStack() as stack:
-        listener = stack.enter_context(progress(given, json=json))
+        listener = stack.enter_context(progress(given, settings, json=json))
         yield stack.enter_context(wiring.connect(settings, os.environ, listener))
 
 
@@ -72,16 +74,24 @@ def interruptible(
 
         return wiring.connect(settings, os.environ, listener, running)
 
-    with progress(given, json=json) as shown:
+    with progress(given, settings, json=json) as shown:
         listener = Both(shown, also) if also else shown
         with listening(running, lambda line: listener.note("", line)) as signals:
             yield Interruptible(connect, listener, running, signals)
 
 
 @contextmanager
-def progress(given: Options, *, json: bool) -> Iterator[Progress]:
-    if given.quiet or (json and not sys.stderr.isatty()):
+def progress(given: Options, settings: Settings | None = None, *, json: bool) -> Iterator[Progress]:
+    """What happens, on stderr: drawn on a terminal, logged elsewhere. With `json`, a script asks for no more than
+    the document, unless it names a format."""
+    wanted = settings.log_format if settings else "auto"
+    form = logs.of_stream(sys.stderr, wanted)
+    if given.quiet or (json and form and wanted == "auto"):
         yield Silent()
         return
-    with TerminalProgress(sys.stderr) as listener:
+    level = settings.log_level if settings else "info"
+    if logging.getLogger("publisher").isEnabledFor(logging.DEBUG):  # --debug
+        level = "debug"
+    listener = logs.LogProgress(sys.stderr, form, level) if form else TerminalProgress(sys.stderr)
+    with listener:
         yield listener

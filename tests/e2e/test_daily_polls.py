@@ -171,9 +171,14 @@ def test_a_poll_without_mlflow_is_skipped_and_the_next_one_does_the_work(
         place.publisher("health", str(state), "--max-age", "1m")
         assert json.loads(state.read_text())["fault"] == ""
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     published(mlflow_server, model, "AWAY").index()
+    # Not one line of the log is of another kind, and the version's stages are all there.
+    events = [json.loads(line) for line in errors.splitlines()]
+    stages = [each["stage"] for each in events if each["event"] == "stage" and each["model"] == model.name]
+    assert stages[:4] == ["fetch", "lock", "build", "push"]
+    assert [each["digest"] for each in events if each["event"] == "published"]
 
 
 def test_mlflow_that_goes_away_in_mid_poll_marks_nothing(

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -68,6 +69,7 @@ def make(task: Mapping[str, Any]) -> Layer:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; whoever started us ends us
     for line in sys.stdin:
         try:
             layer = make(json.loads(line))
