@@ -16,7 +16,7 @@ from publisher import environments, scratch
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
 from publisher.describe import describe, served
-from publisher.destinations import Destination
+from publisher.destinations.base import Destination
 from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Target
 from publisher.environments.lock import Resolver
 from publisher.errors import BuildError, EngineError, StoppedError, TagConflictError

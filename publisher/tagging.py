@@ -9,7 +9,7 @@ from datetime import datetime
 
 from publisher import status
 from publisher.decide import next_try
-from publisher.destinations import Destination
+from publisher.destinations.base import Destination
 from publisher.domain import ModelVersion, Outcome, Status, Target
 from publisher.errors import PublisherError, TagConflictError, UnknownVersionError
 from publisher.extra_tags import ExtraTag, wanted

@@ -18,7 +18,9 @@ from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.cache_folder import CacheFolder
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
-from publisher.destinations import Destination, LayoutDestination, RegistryDestination
+from publisher.destinations.base import Destination
+from publisher.destinations.layout import LayoutDestination
+from publisher.destinations.registry import RegistryDestination
 from publisher.doctor import Check, doctor
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
 from publisher.environments.accounts import prepare

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from publisher.builders.base import Remembered
-from publisher.destinations import LayoutDestination, RegistryDestination
+from publisher.destinations.layout import LayoutDestination
+from publisher.destinations.registry import RegistryDestination
 from publisher.oci import layout as layouts
 from publisher.oci.credentials import Credentials
 from publisher.oci.layout import CONFIG, LAYER_GZIP, MANIFEST, BytesBlob, Descriptor, Layout

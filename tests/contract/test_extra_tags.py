@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 
 from publisher import status
 from publisher.decide import decide, told_twice
-from publisher.destinations import Destination, LayoutDestination, RegistryDestination
+from publisher.destinations.base import Destination
+from publisher.destinations.layout import LayoutDestination
+from publisher.destinations.registry import RegistryDestination
 from publisher.domain import Decision, ModelVersion, Outcome, Platform, Status, Target
 from publisher.extra_tags import wanted
 from publisher.naming import image_name
@@ -333,6 +335,14 @@ def test_publishers_that_raced_are_set_right(place: Place, tag: str, alias: str 
     assert place.at(tag) == right
     assert (tag in place.told(right).tags, tag in place.told(wrong).tags) == (True, False)
     assert place.poll() == {}
+
+
+def test_an_alias_that_moves_during_a_build_counts(place: Place) -> None:
+    """What a version was called when its publication began is no matter when its image is there."""
+    version, known = place.source.get(place.model, "1"), place.told("1")
+    place.alias("prod", "1")
+    assert "prod" in place.tagger.bring(version, known.image, known.digest).held
+    assert place.at("prod") == "1"
 
 
 def test_the_bytes_are_those_of_the_image(place: Place, registry: RealRegistry) -> None:
