@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from publisher.environments import pip_settings
+from publisher.environments import pip_settings, uv_settings
 
 PYPI = "https://pypi.org/simple"
 _PASSED = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NETRC"})
@@ -44,6 +44,7 @@ class Index:
     urls: tuple[str, ...]  # without credentials, the first that has a package gives it
     accounts: tuple[tuple[str, str, str], ...]  # URL without credentials, user, password
     netrc_path: Path | None = None
+    configuration: str = ""  # a uv.toml with the same indexes, and how long their pages last
 
     @classmethod
     def load(cls, environ: Mapping[str, str], urls: Sequence[str] = ()) -> Index:
@@ -64,14 +65,29 @@ class Index:
         for key in ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"):
             if key in kept:  # uv runs in a folder of its own
                 kept[key] = " ".join(str(Path(name).expanduser().absolute()) for name in kept[key].split())
-        found = list(_configured(kept))
+        files = None if urls else uv_settings.indexes(environ)
+        found = [*_configured(kept), *(files or ())]
         path = environ.get("NETRC") or (f"{environ['HOME']}/.netrc" if environ.get("HOME") else "")
         return cls(
             environment=kept,
             urls=tuple(bare(url) for _, url in found),
             accounts=tuple(account for name, url in found if (account := _account(name, url, kept))),
             netrc_path=Path(path) if path else None,
+            configuration=uv_settings.for_one_run(_configured(kept))
+            if files is None and _is_plain(kept)
+            else "",
         )
+
+    def for_run(self, *, fresh: bool) -> tuple[str, Mapping[str, str]]:
+        """(uv.toml, variables) for one run of uv. `fresh`: pages of the last ten minutes are good enough."""
+        if not self.configuration or not fresh:
+            return "", self.environment
+        return self.configuration, {k: v for k, v in self.environment.items() if k not in _INDEXES}
+
+    @property
+    def tells_times(self) -> bool:
+        """Whether each index is known to tell when a file was uploaded, so that today's uploads change no past."""
+        return all(url.rstrip("/") == PYPI for url in self.urls)
 
     def account(self, url: str) -> tuple[str, str] | None:
         """User and password for `url`: of the index of its origin whose path is nearest, else netrc's."""
@@ -140,6 +156,12 @@ def _configured(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield _named(entry)
     if not pip_settings.is_true(environment.get("UV_NO_INDEX", "")):
         yield _named(environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL") or PYPI)
+
+
+def _is_plain(environment: Mapping[str, str]) -> bool:
+    """Whether the indexes may stand in a file: no password is in their URLs, and there is a default one."""
+    no_index = pip_settings.is_true(environment.get("UV_NO_INDEX", ""))
+    return not no_index and not any("@" in urlsplit(url).netloc for _, url in _configured(environment))
 
 
 def _named(entry: str) -> tuple[str, str]:

@@ -23,9 +23,11 @@ from publisher.environments.direct import LOCAL
 from publisher.environments.index import Index, bare
 from publisher.environments.sdists import Sdists, UnbuildableError
 from publisher.environments.solve import Question, Refusal, solve
+from publisher.environments.uv_settings import FRESH
 from publisher.errors import RequirementsError, ResolutionError
 
 _RECIPE = 2  # raised when the same question gets another answer
+_SKEW = 3600  # seconds by which clocks, and copies of an index, may be behind
 _UNTIMED_ROUNDS = 3  # then an index tells no times at all, and each round would find a few packages more
 
 
@@ -157,22 +159,30 @@ class Resolver:
 
     def _answer(self, task: _Task, question: Question) -> tuple[str, bool]:
         """(uv's answer, whether it will be the same tomorrow), with what uv refuses and we can supply."""
+        fresh = is_past(task.as_of)
         untimed: set[str] = set()
         supplied: set[str] = set()
         rounds = 0
         while True:
             timed = task.as_of is not None and rounds <= _UNTIMED_ROUNDS
+            configuration, variables = self.index.for_run(fresh=fresh)
             asked = replace(
                 question,
                 constraints=(*question.constraints, *task.sdists.constraints()),
-                options=(*question.options, *(_time(task.as_of, untimed) if task.as_of and timed else ())),
+                options=(
+                    *question.options,
+                    *(() if fresh else ("--refresh",)),
+                    *(_time(task.as_of, untimed) if task.as_of and timed else ()),
+                ),
                 files={**question.files, **task.sdists.built()},
+                configuration=configuration,
             )
-            answer = solve(
-                asked, self.index.environment, task.platform, scratch.below(self.cache_folder).folder
-            )
+            answer = solve(asked, variables, task.platform, scratch.below(self.cache_folder).folder)
             if not isinstance(answer, Refusal):
                 return answer, not untimed
+            if fresh and not self.index.tells_times:
+                fresh = False  # what was uploaded a minute ago may be what is missing
+                continue
             if timed and set(answer.untimed) - untimed:
                 untimed.update(answer.untimed)
                 rounds += 1
@@ -194,6 +204,14 @@ class _Task:
     base: BaseImage
     as_of: datetime | None
     sdists: Sdists
+
+
+def is_past(as_of: datetime | None) -> bool:
+    """Whether a page of the index that uv still takes for fresh must be younger than `as_of`.
+
+    Then nothing that was uploaded before is missing on it.
+    """
+    return as_of is not None and (datetime.now(UTC) - as_of).total_seconds() > FRESH + _SKEW
 
 
 def _time(as_of: datetime, untimed: set[str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Question:
     constraints: tuple[str, ...]
     options: tuple[str, ...]
     files: Mapping[str, Path]
+    configuration: str = ""  # a uv.toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def solve(question: Question, environment: Mapping[str, str], platform: Platform
     with tempfile.TemporaryDirectory(dir=own) as name:
         folder = Path(name)
         # uv takes the nearest uv.toml or pyproject.toml above, which in a shared /tmp may be anybody's.
-        (folder / "uv.toml").touch()
+        (folder / "uv.toml").write_text(question.configuration)
         for path, source in question.files.items():
             place = folder / LOCAL / path
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from publisher.builders.layers import download
 from publisher.domain import BaseImage, Environment, Lock, Platform, Target
 from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
-from publisher.environments.lock import Resolver
+from publisher.environments.lock import Resolver, is_past
 from publisher.errors import IndexUnavailableError, RequirementsError, ResolutionError
 from tests import wheels
 from tests.engines.packages import PASSWORD, USER, PackageIndex, serve
@@ -33,6 +33,21 @@ def private(tmp_path: Path) -> Iterator[PackageIndex]:
     wheels.make(folder, "other_rules", {"other_rules/__init__.py": b""})
     with serve(folder) as index:
         yield index
+
+
+WAYS = [
+    "uv.toml",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "pip.conf",
+    "netrc",
+    "setting",
+    "setting alone",
+]
 
 
 def environ(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -56,7 +71,11 @@ def ways(private: PackageIndex, tmp_path: Path) -> dict[str, tuple[dict[str, str
     netrc.chmod(0o600)
     conf = tmp_path / "pip.conf"
     conf.write_text(f"[global]\nextra-index-url = {inside}\n")
+    configuration = tmp_path / "config" / "uv" / "uv.toml"
+    configuration.parent.mkdir(parents=True, exist_ok=True)
+    configuration.write_text(f'[[index]]\nname = "corp"\nurl = "{private.url}"\n')
     return {
+        "uv.toml": ({"XDG_CONFIG_HOME": str(tmp_path / "config"), **account}, ()),
         "UV_DEFAULT_INDEX": ({"UV_DEFAULT_INDEX": inside}, ()),
         "UV_INDEX_URL": ({"UV_INDEX_URL": inside}, ()),
         "UV_INDEX": ({"UV_INDEX": f"corp={private.url}", **account}, ()),
@@ -70,7 +89,7 @@ def ways(private: PackageIndex, tmp_path: Path) -> dict[str, tuple[dict[str, str
     }
 
 
-@pytest.mark.parametrize("way", ways(PackageIndex(Path(), 1), Path("/tmp")))
+@pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_name_an_index_and_its_account(private: PackageIndex, tmp_path: Path, way: str) -> None:
     """The package is found and its wheel downloaded, with the account; neither lock nor cache has the password."""
     variables, urls = ways(private, tmp_path)[way]
@@ -129,6 +148,33 @@ def test_an_index_without_upload_times_gives_what_it_has(private: PackageIndex, 
         ("idna", "3.10"),
         ("other-rules", "1.0"),
     ]
+
+
+def test_a_page_that_is_young_enough_is_asked_for_once(private: PackageIndex, tmp_path: Path) -> None:
+    """What an index said after the moment that counts is good for the next platform and version; a refusal asks anew."""
+    wheels.make(private.folder, "third_rules", {"third_rules/__init__.py": b""}, requires=("house-rules",))
+    with serve(private.folder, secret=False, uploaded="2025-01-01T00:00:00Z") as timed:
+        variables = environ(tmp_path, UV_DEFAULT_INDEX=timed.url)
+        resolver = Resolver.load(tmp_path / "cache", variables)
+
+        def asked(*lines: str, machine: str = "amd64") -> list[str]:
+            before, day = len(timed.asked), datetime(2025, 6, 2, 12, tzinfo=UTC)
+            resolver.lock(Environment(lines), Platform("linux", machine), BASE, registered=day)
+            return [path for path, _ in timed.asked[before:] if "/simple/" in path]
+
+        assert sorted(asked("third-rules")) == ["/simple/house-rules/", "/simple/third-rules/"]
+        assert asked("third-rules", machine="arm64") == []
+        assert asked("house-rules") == []
+        with pytest.raises(ResolutionError):
+            asked("third-rules==2.0")
+        assert timed.asked[-1][0].startswith("/simple/third-rules/")
+
+
+@pytest.mark.parametrize(("hours", "past"), [(-1, False), (0, False), (1, False), (2, True), (1000, True)])
+def test_no_page_from_before_the_moment_is_good(hours: float, past: bool) -> None:
+    """A page that uv takes for fresh must be younger than the moment that is resolved for."""
+    assert is_past(datetime.now(UTC) - timedelta(hours=hours)) == past
+    assert not is_past(None)
 
 
 def test_the_account_goes_nowhere_else(private: PackageIndex, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
-"""A small package index with real wheels: PEP 503 pages from a folder, behind a name and a password."""
+"""A small package index with real wheels from a folder, behind a name and a password.
+
+Pages are HTML (PEP 503), or JSON with upload times (PEP 691, PEP 700).
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -21,6 +25,7 @@ class PackageIndex:
 
     folder: Path
     port: int = 0
+    uploaded: str = ""  # of all files; with it pages are JSON
     asked: list[tuple[str, bool]] = field(default_factory=list)
 
     @property
@@ -33,6 +38,19 @@ class PackageIndex:
             for path in self.folder.iterdir()
             if re.sub(r"[-_.]+", "-", path.name.rsplit("-1.0", 1)[0]).lower() == project
         )
+        if files and self.uploaded:
+            listed = [
+                {
+                    "filename": path.name,
+                    "url": f"../../files/{path.name}",
+                    "hashes": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+                    "size": path.stat().st_size,
+                    "upload-time": self.uploaded,
+                }
+                for path in files
+            ]
+            document = {"meta": {"api-version": "1.1"}, "name": project, "files": listed, "versions": ["1.0"]}
+            return json.dumps(document).encode()
         lines = [
             f'<a href="../../files/{path.name}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}">{path.name}</a>'
             for path in files
@@ -47,9 +65,10 @@ class PackageIndex:
 
 
 @contextmanager
-def serve(folder: Path, *, secret: bool = True) -> Iterator[PackageIndex]:
+def serve(folder: Path, *, secret: bool = True, uploaded: str = "") -> Iterator[PackageIndex]:
     """Serve the wheels and sources of version 1.0 in `folder`, read anew at each request."""
-    index = PackageIndex(folder)
+    index = PackageIndex(folder, uploaded=uploaded)
+    page = "application/vnd.pypi.simple.v1+json" if uploaded else "text/html"
     expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,7 +82,7 @@ def serve(folder: Path, *, secret: bool = True) -> Iterator[PackageIndex]:
             self.send_response(status)
             if status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="packages"')
-            self.send_header("Content-Type", "text/html" if "/simple/" in self.path else "application/zip")
+            self.send_header("Content-Type", page if "/simple/" in self.path else "application/zip")
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             if self.command == "GET":
