@@ -70,6 +70,14 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bo
             "",
             True,
         )
+    if poll := found.get("poll"):
+        quiet = not poll["writes"] and not poll["registry_requests"]
+        what = f"poll, {poll['tagged']:,} tagged of {poll['versions']:,} versions, nothing to do, against one raw search"
+        times = _seconds(poll["ours_seconds"]), _seconds(poll["peer_seconds"])
+        met = poll["ratio"] <= poll["target"] and quiet
+        yield what, *times, _times(poll["ratio"]), f"≤ {poll['target']}x, no write", met
+        times = _seconds(poll["ours_in_process"]), _seconds(poll["peer_in_process"])
+        yield "the same without the start of Python", *times, _times(poll["ratio_in_process"]), "", True
     if startup := found.get("startup"):
         times = _seconds(startup["ours_seconds"]), _seconds(startup["peer_seconds"])
         met = startup["extra"] <= startup["target"]

@@ -16,11 +16,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import cold, following, machine, peers, report, sharing, start, startup
+from benchmarks import cold, following, machine, peers, poll, report, sharing, start, startup
 from benchmarks.world import world
 
 HERE = Path(__file__).parent
-PARTS = ("cold", "next", "start", "sharing", "startup")
+PARTS = ("cold", "next", "start", "sharing", "startup", "poll")
 
 
 def main() -> int:
@@ -58,6 +58,9 @@ def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[st
         return following.measure(place, runs=options.runs or 5)
     if part == "sharing":
         return sharing.measure(place)
+    if part == "poll":
+        (place.folder / "poll").mkdir()
+        return poll.measure(place.folder / "poll", place.command, runs=options.runs or 3)
     if part == "startup":
         return startup.measure(place, runs=options.runs or 20)
     made = before.get("cold")

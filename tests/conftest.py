@@ -8,4 +8,9 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, database=None)
 settings.load_profile("project")
 
-pytest_plugins = ["tests.engines.docker", "tests.engines.mlflow", "tests.engines.registry"]
+pytest_plugins = [
+    "tests.engines.docker",
+    "tests.engines.mlflow",
+    "tests.engines.registry",
+    "tests.engines.s3",
+]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import uv
-from packaging.pylock import Pylock, PylockValidationError
 
 from publisher import scratch
 from publisher.domain import RecordedLock
@@ -29,11 +28,23 @@ def find(model: Path) -> RecordedLock | None:
         if files.toml_mapping(model / UV_LOCK) is None:
             return None
         document, name = _exported(model), UV_LOCK
+    _validate(document, name)
+    return RecordedLock(name, document, model)
+
+
+def _validate(document: dict[str, Any], name: str) -> None:
+    try:
+        # MLflow before 3.9 keeps packaging below 26, which has none; few models bring a lock.
+        from packaging.pylock import Pylock, PylockValidationError  # noqa: PLC0415
+    except ImportError:
+        raise EngineError(
+            f"reading {name} needs the Python package packaging 26 or newer, and an older one is installed here",
+            hint="pip install --upgrade packaging mlflow-skinny, in publisher's own environment",
+        ) from None
     try:
         Pylock.from_dict(document)
     except PylockValidationError as error:
         raise RequirementsError(f"{name} is no lock: {error}") from error
-    return RecordedLock(name, document, model)
 
 
 def _exported(model: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from publisher.sources.storage import (
 )
 
 MAX_HOPS = 8  # a version copied from a version copied from …
+REGISTER_AGAIN = "log the model again and register that, or delete the tag that asks for its publication"
 PORTS = {"http": 80, "https": 443}
 
 
@@ -55,7 +56,9 @@ class Places:
             if scheme == "runs" and parts:
                 run = self._run(parts[0])
                 if run is None:
-                    raise ArtifactError(f"{subject} comes from the run {parts[0]}, which is gone")
+                    raise ArtifactError(
+                        f"{subject} comes from the run {parts[0]}, which is gone", hint=REGISTER_AGAIN
+                    )
                 place = self._place(run.info.artifact_uri, "/".join(parts[1:]), subject)
                 return place, parts[0]
             if scheme != "models" or not parts:
@@ -63,7 +66,9 @@ class Places:
             if parts[0].startswith("m-"):
                 model = self._model(parts[0])
                 if model is None:
-                    raise ArtifactError(f"{subject} is the logged model {parts[0]}, which is gone")
+                    raise ArtifactError(
+                        f"{subject} is the logged model {parts[0]}, which is gone", hint=REGISTER_AGAIN
+                    )
                 place = self._place(model.artifact_location, "/".join(parts[1:]), subject)
                 return Place(place.storage, place.path, model.name or ""), model.source_run_id or None
             with told(self._uri, f"model version {'/'.join(parts)}"):

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +44,30 @@ class MlflowServer:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[MlflowServer]:
-    """Run a server whose files are all below `folder`, until the block ends."""
+def serve(
+    folder: Path,
+    *,
+    python: Path | str = sys.executable,
+    destination: str | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[MlflowServer]:
+    """Run a server whose files are all below `folder`, until the block ends.
+
+    `python`: the interpreter whose MLflow it is; `destination`: a URI where it keeps artifacts instead; `more`:
+    what its environment has besides.
+    """
     artifacts, log = folder / "artifacts", folder / "mlflow.log"
     artifacts.mkdir(parents=True)
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
-    command += ["--serve-artifacts", "--artifacts-destination", str(artifacts)]
+    command += ["--serve-artifacts", "--artifacts-destination", destination or str(artifacts)]
     # The process's own settings would change what the server does; job workers are five more processes.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= more or {}
+    # MLflow 2 starts gunicorn by its name.
+    environment["PATH"] = f"{Path(python).parent}{os.pathsep}{environment['PATH']}"
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command, stdout=sink, stderr=sink, env=environment, cwd=folder, start_new_session=True
