@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from publisher.errors import PublisherError
 from publisher.quantities import duration
 
 if TYPE_CHECKING:
     from publisher.settings import Settings
+
+
+def target_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The configured targets, for a shell that completes; none where the settings cannot be read."""
+    from publisher.settings import load
+
+    given = ctx.find_root().params.get("config")
+    try:
+        targets = load({}, os.environ, Path(given) if given else None).targets
+    except PublisherError:
+        return []
+    return [target.name for target in targets if target.name.startswith(incomplete)]
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model")]
@@ -25,13 +41,19 @@ AnyVersion = Annotated[
 Targets = Annotated[
     list[str] | None,
     typer.Option(
-        "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its tags]"
+        "--target",
+        metavar="NAME",
+        help="Only this target; repeat for several [default: those of its tags]",
+        autocompletion=target_names,
     ),
 ]
 StatusTargets = Annotated[
     list[str] | None,
     typer.Option(
-        "--target", metavar="NAME", help="Only this target; repeat for several [default: those of its status]"
+        "--target",
+        metavar="NAME",
+        help="Only this target; repeat for several [default: those of its status]",
+        autocompletion=target_names,
     ),
 ]
 

@@ -34,13 +34,15 @@ from publisher.redaction import Formatter, redacted
 # Typer has its own copy of click from 0.16 on: this is the UsageError of whichever it uses.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
+# The shell scripts that --install-completion writes set it (click, "Shell Completion").
+_COMPLETE = "_PUBLISHER_COMPLETE"
+
 app = typer.Typer(
     name="publisher",
     help="Registered MLflow models become container images for every architecture, in any registry.",
     epilog="Settings come from flags, the environment and ./publisher.toml: see docs/settings.md. "
     "What each exit code means: docs/exit-codes.md.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -147,6 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
+    if os.environ.get(_COMPLETE):
+        command.main(
+            arguments, prog_name=app.info.name
+        )  # a shell asks what could follow: it ends the process
     try:
         # Not command.main(): it makes exit code 1 of Ctrl-C, and of a broken pipe.
         with command.make_context("publisher", arguments) as ctx:
