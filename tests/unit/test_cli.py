@@ -375,3 +375,16 @@ def test_withdraw_goes_on_with_y_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.value.exit_code == 130
     os.write(terminal, b"y\n")
     withdraw.confirm("m v1", ["DEMO"])
+
+
+def test_a_shell_completes_the_names_of_targets() -> None:
+    """What a shell asks by its variable is answered from the settings; where they are wrong, with nothing."""
+    Path("publisher.toml").write_text(
+        'mlflow_tracking_uri="http://127.0.0.1:9"\n[targets.DEMO]\nregistry="oci:x"\n[targets.edge]\nregistry="oci:y"\n'
+    )
+    config = str(Path("publisher.toml").absolute())
+    asked = {"_PUBLISHER_COMPLETE": "complete_bash", "COMP_CWORD": "5", "PUBLISHER_CONFIG": config}
+    assert run(COMP_WORDS="publisher publish m 1 --target ", **asked).stdout.split() == ["DEMO", "edge"]
+    assert run(COMP_WORDS="publisher publish m 1 --target e", **asked).stdout.split() == ["edge"]
+    wrong = run(COMP_WORDS="publisher publish m 1 --target ", **{**asked, "PUBLISHER_CONFIG": "/none"})
+    assert (wrong.returncode, wrong.stdout.strip(), wrong.stderr) == (0, "", "")
