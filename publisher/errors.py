@@ -10,6 +10,7 @@
     │   └── ResolutionError              9    uv finds no set of wheels for a platform
     ├── IndexUnavailableError           10    the package index cannot be reached            (retryable)
     ├── BuildError                      11    an image cannot be made of this
+    ├── TemplateError                   19    a template cannot be rendered, or not safely
     ├── RegistryError                   12    the container registry says no                 (retryable)
     │   ├── AuthenticationError         13    ... to our credentials                         (retryable)
     │   ├── TagConflictError            14    the tag holds another digest
@@ -94,6 +95,10 @@ class IndexUnavailableError(PublisherError):
 
 class BuildError(PublisherError):
     exit_code = 11
+
+
+class TemplateError(PublisherError):
+    exit_code = 19
 
 
 class RegistryError(PublisherError):
