@@ -120,10 +120,11 @@ class _ForTarget:
             "python": found.python,
             "requirements": list(found.requirements),
             "constraints": list(found.constraints),
+            "notes": list(found.notes),
         }
         python = f"Python {found.python}" if found.python else "no Python version is named"
         text = f"{found.origin} decides: {len(found.requirements)} requirements; {python}"
-        return Finding("environment", "ok", text, facts)
+        return Finding("environment", "note" if found.notes else "ok", "; ".join([text, *found.notes]), facts)
 
     def _base(self) -> Finding:
         environment = self.environment
