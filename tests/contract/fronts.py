@@ -71,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
     def _forward(self, behind: str, most: int | None = None, *, answered: bool = True) -> None:
         # The client's Host goes along: the registry makes its Location of it.
         connection = http.client.HTTPConnection(behind, timeout=60)
-        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        path = self.path.removeprefix(self.server.front.strips)
+        connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             connection.putheader(name, value)
         connection.endheaders()
@@ -117,7 +118,7 @@ class _Server(ThreadingHTTPServer):
 @dataclass
 class Front:
     """`rule` answers a request itself, and returns True, or leaves it to the host `behind`, whose answers then
-    have the headers `more` too, and with `relative`, no host in their Location."""
+    have the headers `more` too, and with `relative`, no host in their Location. `strips`: the start of a path that is kept from it."""
 
     host: str
     behind: str
@@ -125,6 +126,7 @@ class Front:
     seen: list[Seen] = field(default_factory=list)
     more: dict[str, str] = field(default_factory=dict)
     relative: bool = False
+    strips: str = ""
 
     def methods(self, method: str, path: str = "") -> list[Seen]:
         return [request for request in self.seen if request.method == method and path in request.path]
