@@ -352,7 +352,9 @@ class TargetKeys(BaseModel):
     )
     chunk_size: Annotated[Any, PlainValidator(_chunk)] = Field(_DEFAULTS["chunk_size"], description=SIZE)
     api_path: str = Field(
-        _DEFAULTS["api_path"], pattern=r"^((/[A-Za-z0-9._~-]+)+)?$", description="a path such as /hub"
+        _DEFAULTS["api_path"],
+        pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$",
+        description="a path such as /hub",
     )
     conda: Literal["refuse", "pip"] = Field(_DEFAULTS["conda"], description="refuse or pip")
 

@@ -161,3 +161,17 @@ def test_fault_is_kept_for_later(tmp_path: Path) -> None:
     identity = known.identity("docker.io", "library/python")
     assert identity.auth is None
     assert identity.fault == "the credential helper docker-credential-desktop-7 is not on the PATH"
+
+
+def test_each_secret_is_told(helper: Helpers, tmp_path: Path) -> None:
+    """Whoever filters texts hears of a secret as soon as it is known, also of one that a helper gives late."""
+    environ = helper("late", says("<token>"))
+    packed = "ZW50cnk6Y2FuYXJ5LTEx"  # entry:canary-11
+    (tmp_path / "config.json").write_text(
+        json.dumps({"credHelpers": {"r.example": "late"}, "auths": {"other.example": {"auth": packed}}})
+    )
+    heard: list[str] = []
+    known = Credentials.load({**environ, "DOCKER_CONFIG": str(tmp_path)}, learned=heard.append)
+    assert heard == ["canary-11"]
+    known.identity("r.example")
+    assert heard == ["canary-11", SECRET]
