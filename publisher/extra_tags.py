@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from publisher.domain import ModelVersion, Target
@@ -54,13 +55,14 @@ class Wanted:
 
 def wanted(version: ModelVersion, target: Target) -> Wanted:
     """What the target's `tags` ask of a version, sorted. A template without a value for this version asks nothing."""
+    if not target.tags:
+        return Wanted()
+    values = _values(version, target)
+    own = fill(own_tag(target), {name: each[0] for name, each in values.items() if each})
     found: dict[str, bool] = {}
     refused: list[str] = []
-    own = own_tag(target).format(
-        model=repository_name(version.name), version=version.version, target=target.name.lower()
-    )
     for template in target.tags:
-        for name, bad in _filled(template, version, target):
+        for name, bad in _filled(template, values, version):
             if fault := bad or _fault(name, own, target):
                 refused.append(f"{template} is no tag for it: {fault}")
             elif name != own:
@@ -73,15 +75,16 @@ def wanted(version: ModelVersion, target: Target) -> Wanted:
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with each placeholder's value by its name; raises KeyError."""
-    return _FIELD.sub(lambda found: values[found[1]], template)
+    return "".join(values[part] if place % 2 else part for place, part in enumerate(parts(template)))
 
 
-def parts(template: str) -> list[str]:
+@lru_cache(256)  # a poll asks for each version
+def parts(template: str) -> tuple[str, ...]:
     """Literals and names of placeholders in turns, a literal first and last."""
-    return _FIELD.split(template)
+    return tuple(_FIELD.split(template))
 
 
-def placeholders(template: str) -> list[str]:
+def placeholders(template: str) -> tuple[str, ...]:
     """The names of the placeholders: ``alias``, ``tags[stage]`` …; raises ValueError where a brace is none."""
     split = parts(template)
     if any(brace in literal for literal in split[::2] for brace in "{}"):
@@ -95,24 +98,31 @@ def own_tag(target: Target) -> str:
     return target.image.rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def _filled(template: str, version: ModelVersion, target: Target) -> Iterator[tuple[str, str]]:
-    """Each name that the template makes, with what is wrong with a value."""
-    values = {
+def _values(version: ModelVersion, target: Target) -> dict[str, list[str]]:
+    return {
         "model": [repository_name(version.name)],
         "version": [version.version],
         "alias": sorted(set(version.aliases)),
         "target": [target.name.lower()],
         "date": [f"{version.created:%Y-%m-%d}"],
     }
-    names = list(dict.fromkeys(placeholders(template)))
-    for name in names:
-        if name.startswith("tags["):
-            value = version.effective_tags.get(name[5:-1], "").strip()
-            values[name] = [value] if value else []
-    for chosen in product(*(values[name] for name in names)):
+
+
+def _filled(
+    template: str, values: Mapping[str, list[str]], version: ModelVersion
+) -> Iterator[tuple[str, str]]:
+    """Each name that the template makes, with what is wrong with a value."""
+    names = dict.fromkeys(placeholders(template))
+    choices = [values[name] if name in values else _tag(version, name[5:-1]) for name in names]
+    for chosen in product(*choices):
         bad = [value for value in chosen if not _VALUE.fullmatch(value)]
         fault = f"{_short(bad[0])} has other characters than letters, digits, . _ and -" if bad else ""
         yield fill(template, dict(zip(names, chosen, strict=True))), fault
+
+
+def _tag(version: ModelVersion, key: str) -> list[str]:
+    value = version.effective_tags.get(key, "").strip()
+    return [value] if value else []
 
 
 def _fault(name: str, own: str, target: Target) -> str:
@@ -120,20 +130,21 @@ def _fault(name: str, own: str, target: Target) -> str:
         return f"{_short(name)} is longer than 128 characters, or begins with . or -"
     if _DIGEST.fullmatch(name):
         return f"{_short(name)} is where signatures are looked for"
-    if name != own and _versions(target).fullmatch(name):
+    if name != own and _versions(own_tag(target), target.name.lower()).fullmatch(name):
         return f"{_short(name)} is the name of another version"
     return ""
 
 
-def _versions(target: Target) -> re.Pattern[str]:
+@lru_cache(64)
+def _versions(own: str, target: str) -> re.Pattern[str]:
     """What the own tags of all versions look like."""
-    return shape(own_tag(target), {"model": "[a-z0-9._-]+", "target": re.escape(target.name.lower())})
+    return shape(own, {"model": "[a-z0-9._-]+", "target": re.escape(target)})
 
 
 def shape(template: str, known: Mapping[str, str]) -> re.Pattern[str]:
     """What the template may make. `known`: patterns for placeholders, besides those of numbers and dates."""
     patterns = {"version": "[0-9]+", "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}", **known}
-    split = parts(template)
+    split = list(parts(template))
     split[::2] = map(re.escape, split[::2])
     split[1::2] = [patterns.get(name, _VALUE.pattern) for name in split[1::2]]
     return re.compile("".join(split))

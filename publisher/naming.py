@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 from publisher.domain import ModelVersion, Target
 from publisher.errors import BuildError
@@ -18,6 +19,7 @@ _MARKED = re.compile(r".*-[0-9a-f]{20}", re.DOTALL)
 _RESERVED = frozenset({"publisher-cache"})  # where targets keep what they remember, unless told otherwise
 
 
+@lru_cache(4096)  # a poll asks for each version
 def repository_name(model: str) -> str:
     """`model` where it is a repository name as it stands, else a readable form with a mark of the whole name.
 

@@ -35,6 +35,9 @@ _NO_IMAGE = frozenset(
     {"deadline", "name", "tag", "cache", "insecure", "tags"}
     | {"ca_file", "token_realms", "chunk_size", "api_path"}
 )
+_LATER = tuple(
+    (field.name, field.default) for field in fields(Target) if field.name not in _NO_IMAGE.union(_FIRST)
+)
 
 
 def read(tags: Mapping[str, str], target_name: str) -> Status | None:
@@ -106,11 +109,7 @@ def fingerprint(version: ModelVersion, target: Target) -> str:
         "tags": sorted(item for item in version.effective_tags.items() if item[0].startswith("MODEL_")),
         "target": [_plain(getattr(target, name)) for name in _FIRST],
     }
-    later = {
-        field.name: _plain(getattr(target, field.name))
-        for field in fields(target)
-        if field.name not in _NO_IMAGE.union(_FIRST) and getattr(target, field.name) != field.default
-    }
+    later = {name: _plain(value) for name, default in _LATER if (value := getattr(target, name)) != default}
     if later:
         content["later"] = later
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

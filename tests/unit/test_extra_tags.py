@@ -80,6 +80,11 @@ def test_values_that_make_no_tag_are_refused(alias: str, why: str) -> None:
     assert len(refused) < 200
 
 
+def test_an_empty_alias_makes_no_tag() -> None:
+    """A value of nothing is refused too: `x` is no alias's tag."""
+    assert names(replace(VERSION, aliases=("",)), "x{alias}") == []
+
+
 def test_other_versions_by_the_targets_own_template() -> None:
     """What another version's tag looks like is read from `image`, and the own one is no extra tag."""
     target = replace(TARGET, image="{registry}/{model}:{target}.{version}", tags=("{alias}",))
