@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import uv
 
 from publisher.domain import Platform
 from publisher.environments.direct import LOCAL
-from publisher.errors import EngineError, IndexUnavailableError, ResolutionError
+from publisher.errors import EngineError, HostError, IndexUnavailableError, ResolutionError
 
 _TIMEOUT = 300  # seconds; a resolution that backtracks longer will not end
 
@@ -58,10 +60,16 @@ class Refusal:
         found += re.findall(rf"\b{re.escape(name)}{version} (?:has|have) no usable wheels", flat)
         return ",".join(dict.fromkeys(each.strip(",") for each in found))
 
-    def error(self, platform: Platform) -> ResolutionError | IndexUnavailableError:
-        """The same for a user. A fault of the index, or of our account there, is none of the version."""
+    def error(self, platform: Platform) -> ResolutionError | IndexUnavailableError | HostError:
+        """The same for a user. A fault of the index, of our account there or of this host is none of the version."""
         text = re.sub(r"://[^/@\s]*@", "://", self.said.strip())
         flat = re.sub(r"[^!-~]+", " ", text)
+        if os.strerror(errno.ENOSPC) in flat:
+            return HostError(
+                "uv finds no room on the disk",
+                hint="Free space, or choose another cache_folder, and UV_CACHE_DIR",
+                detail=text,
+            )
         if refused := re.search(r"An index URL \((\S+)\) .*?\((40[13] \w+)\)", flat):
             return IndexUnavailableError(
                 f"the package index {refused[1]} answers {refused[2]}",

@@ -89,7 +89,7 @@ def small_model() -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_machine(
     tmp_path_factory: pytest.TempPathFactory, mlflow_server: MlflowServer, base_image: str, package_index: str
 ) -> NewMachine:

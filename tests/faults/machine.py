@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import FOREIGN
 
+STAGES = ("fetch", "lock", "build", "push", "tag", "record")
 SECONDS = 120  # none of these publications takes a tenth of it
 
 
@@ -25,9 +27,10 @@ class Machine:
     index: str
     target: str
 
-    def settings(self, registry: str, *, mlflow: str = "", **folders: Path) -> None:
-        """Write publisher.toml with one target; `folders` replaces cache_folder and work_folder."""
-        places = {"cache_folder": self.cache, "work_folder": self.work, **folders}
+    def settings(self, registry: str, *, mlflow: str = "", **folders: Path | None) -> None:
+        """Write publisher.toml with one target; `folders` replaces cache_folder and work_folder, None is for neither."""
+        wanted = {"cache_folder": self.cache, "work_folder": self.work, **folders}
+        places = {key: path for key, path in wanted.items() if path}
         lines = [f'mlflow_tracking_uri = "{mlflow or self.mlflow}"']
         lines += [f'{key} = "{path}"' for key, path in places.items()]
         lines += [f"[targets.{self.target}]", f'registry = "{registry}"', f'base = "{self.base}"']
@@ -83,6 +86,14 @@ class Machine:
 
     def said(self, name: str = "said") -> str:
         return (self.folder / name).read_text()
+
+    def reached(self) -> str:
+        """Where the run is by its log: the stage after the last one that it has done, "done" at the end."""
+        said = self.said()
+        if '"event": "published"' in said:
+            return "done"
+        done = re.findall(r'"stage": "(\w+)".*"outcome": "done"', said)
+        return STAGES[STAGES.index(done[-1]) + 1] if done and done[-1] != STAGES[-1] else STAGES[0]
 
     def leftovers(self) -> list[str]:
         """Everything in the work folder and TMPDIR, and what is unfinished in the cache."""

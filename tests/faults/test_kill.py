@@ -19,13 +19,12 @@ from tests.engines import bare_client
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
 from tests.faults.conftest import Model, NewMachine, register, small_model
-from tests.faults.machine import Machine, kill
+from tests.faults.machine import STAGES, Machine, kill
 
 pytestmark = [pytest.mark.engine("docker-registry"), pytest.mark.engine("mmdebstrap")]
 ROUNDS = int(os.environ.get("PUBLISHER_ROUNDS", "12"))
 SEED = int(os.environ.get("PUBLISHER_SEED", "20260101"))
 TARGET = "KILL"
-STAGES = ("fetch", "lock", "build", "push", "tag", "remember")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def test_every_rerun_converges(
         process = machine.start("publish", model.name, model.version)
         wait(process, machine, chance, undisturbed)
         kill(process, group=chance.random() < 0.7)
-        stage = reached(machine)
+        stage = machine.reached()
         hit[stage] += 1
         told = f"round {number}, killed in {stage}: {machine.said()[-500:]}"
 
@@ -83,7 +82,7 @@ def measure(machine: Machine, model: Model) -> Undisturbed:
     process = machine.start("publish", model.name, model.version)
     begin, began = time.monotonic(), dict[str, float]()
     while process.poll() is None:
-        if (stage := reached(machine)) in STAGES:
+        if (stage := machine.reached()) in STAGES:
             began.setdefault(stage, time.monotonic() - begin)
         time.sleep(0.002)
     assert process.returncode == 0, machine.said()
@@ -101,18 +100,10 @@ def wait(
     stage = chance.choice(STAGES)
     later = [began for name, began in undisturbed.began.items() if began > undisturbed.began.get(stage, 0)]
     length = min([*later, undisturbed.seconds]) - undisturbed.began.get(stage, 0)
-    while process.poll() is None and STAGES.index(stage) > _index(reached(machine)):
+    while process.poll() is None and STAGES.index(stage) > _index(machine.reached()):
         time.sleep(0.001)
     time.sleep(chance.uniform(0, length))
 
 
-def reached(machine: Machine) -> str:
-    """The last stage that the run told of."""
-    said = machine.said()
-    if f"{machine.target}: published" in said:
-        return "done"
-    return max(STAGES, key=lambda stage: said.find(f": {stage}\n")) if ": fetch\n" in said else "start"
-
-
 def _index(stage: str) -> int:
-    return STAGES.index(stage) if stage in STAGES else len(STAGES) if stage == "done" else -1
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)

@@ -151,6 +151,10 @@ def work(job, number, orders, answers):
                     place = (number, out.tell(), len(content))
                     out.write(content)
                 batch.append((name, place, sorted(found & job["modules"].keys()), lazy))
+            try:
+                out.flush()  # what is answered is written: a disk that is full is told, and no module's fault
+            except OSError as error:
+                batch = str(error)
             answers.write(json.dumps(batch) + "\n")
             answers.flush()
 
@@ -230,7 +234,10 @@ def main():
                     result[batch[0]] = (None, [])
                 continue
             idle.append((orders, answers))
-            for name, place, found, lazy in json.loads(line):
+            done = json.loads(line)
+            if isinstance(done, str):
+                raise SystemExit(done)
+            for name, place, found, lazy in done:
                 edges = sorted({*found, *(children.get(name, ()) if lazy else ())})
                 result[name] = (place, edges)
                 todo.extend(reach(edges))

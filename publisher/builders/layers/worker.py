@@ -6,6 +6,7 @@ module again, which in a script without a guard runs it again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -63,7 +64,10 @@ def make(task: Mapping[str, Any]) -> Layer:
                 files = {name: stack.enter_context(Path(name).open("rb")) for name in names}
                 for path, name, offset, length in task["pieces"]:
                     files[name].seek(offset)
-                    writer.file(path, files[name].read(length))
+                    content = files[name].read(length)
+                    if len(content) != length:
+                        raise OSError(errno.EIO, f"it ends before the {length} bytes of {path}", name)
+                    writer.file(path, content)
 
     return write_layer(Path(task["out"]), fill)
 
