@@ -127,7 +127,7 @@ def _publish(place: Place, name: str, base: str, size: int, files: int) -> dict[
             stdout=said,
             stderr=subprocess.STDOUT,
         )
-        peak, resident, largest = _watch(process.pid)
+        peak, resident, largest = watch(process.pid)
         process.wait()
     text = (home / "said").read_text()
     if process.returncode:
@@ -147,7 +147,7 @@ def _publish(place: Place, name: str, base: str, size: int, files: int) -> dict[
     }
 
 
-def _watch(leader: int) -> tuple[int, int, int]:
+def watch(leader: int) -> tuple[int, int, int]:
     """The peaks, in KiB, of a process with all below it, until it ends; it is left to be waited for.
 
     Not by getrusage: a child begins with the high-water mark of whoever forked it, which is this program.

@@ -39,5 +39,7 @@ def register(
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     tags = {**TAGS, f"EXTERNAL_TARGET_{target}": "true"}
-    made = client.create_model_version(name, run.info.artifact_uri, run.info.run_id, tags=tags)
+    made = client.create_model_version(
+        name, run.info.artifact_uri, run.info.run_id, tags=tags, await_creation_for=0
+    )
     return Registered(name, str(made.version), {}, [])

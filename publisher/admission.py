@@ -1,0 +1,47 @@
+"""Who may begin what needs memory, so that the sum stays below a limit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+_EVERY = 0.2  # seconds between two looks at whether waiting still makes sense
+
+
+def _ignore() -> None: ...
+
+
+@dataclass(slots=True)
+class Admission:
+    """`limit` in bytes; None for none. Who comes first goes first, and one alone may always: it streams."""
+
+    limit: int | None = None
+    _used: int = 0
+    _queue: list[object] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def held(self, need: int, check: Callable[[], None] = _ignore) -> Iterator[None]:
+        """Hold `need` bytes while the block runs. `check` is called while they are waited for, and may raise."""
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                while self._queue[0] is not ticket or not self._fits(need):
+                    self._changed.wait(_EVERY)
+                    check()
+                self._used += need
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= need
+                self._changed.notify_all()
+
+    def _fits(self, need: int) -> bool:
+        return self.limit is None or not self._used or self._used + need <= self.limit
