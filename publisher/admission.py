@@ -45,3 +45,19 @@ class Admission:
 
     def _fits(self, need: int) -> bool:
         return self.limit is None or not self._used or self._used + need <= self.limit
+
+
+PROCESS = 160 << 20  # bytes: this process with MLflow's client and everything else imported
+PUBLICATION = 64 << 20  # bytes: buffers of its transfers, and uv, which locks a platform at a time
+BUILD = 256 << 20  # bytes: one small environment in the making, for which there is always to be room
+_MOST = 8  # publications at once; more of them only share the same network
+
+
+def publications(processors: int, memory: int) -> int:
+    """How many publications go on at once where nobody says it: half of their time they wait for the network."""
+    return max(1, min(2 * processors, _MOST, (memory - PROCESS - BUILD) // PUBLICATION))
+
+
+def for_builds(memory: int, parallel: int) -> int:
+    """Bytes that are left for making layers."""
+    return max(0, memory - PROCESS - parallel * PUBLICATION)

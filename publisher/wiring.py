@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from publisher import folders, machine, manual, scratch, side_by_side, status
+from publisher.admission import Admission, for_builds, publications
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
 from publisher.builders.layers.build import LayerBuilder
@@ -283,7 +284,13 @@ def connect(
     bases = Bases(images, settings.cache_folder, cache.keep)
     indexes = [Index.load(environ, target.index) for target in settings.targets]
     at_indexes = partial(prepare, indexes=indexes, environ=environ)
-    builders: dict[str, Builder] = {"layers": LayerBuilder(images, bases, cache, prepare=at_indexes)}
+    memory = settings.memory or machine.memory()
+    parallel = settings.parallel or publications(machine.processors(), memory)
+    builders: dict[str, Builder] = {
+        "layers": LayerBuilder(
+            images, bases, cache, prepare=at_indexes, admission=Admission(for_builds(memory, parallel))
+        )
+    }
 
     def destination(target: Target) -> Destination:
         if target.layout_folder is not None:
@@ -317,4 +324,4 @@ def connect(
         deadline=settings.deadline,
         holding=CacheFolder(settings.cache_folder).in_use,
     )
-    yield App(settings, stages, settings.parallel or machine.processors())
+    yield App(settings, stages, parallel)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from publisher.admission import Admission
+from publisher.admission import BUILD, PROCESS, PUBLICATION, Admission, for_builds, publications
 
 
 def test_the_sum_stays_below_the_limit_and_nobody_is_overtaken() -> None:
@@ -67,3 +67,17 @@ def test_without_a_limit_nobody_waits() -> None:
     admission = Admission()
     with admission.held(1 << 60), admission.held(1 << 60):
         pass
+
+
+@pytest.mark.parametrize(
+    ("processors", "mib", "expected"), [(2, 256, 1), (2, 512, 1), (2, 1024, 4), (1, 1024, 2), (64, 65536, 8)]
+)
+def test_how_many_at_once_where_nobody_says_it(processors: int, mib: int, expected: int) -> None:
+    """Two for each processor, fewer where memory is short, at least one, and there is room for a build."""
+    memory = mib << 20
+    found = publications(processors, memory)
+    assert found == expected
+    if found > 1:
+        assert for_builds(memory, found) >= BUILD
+        assert PROCESS + found * PUBLICATION + for_builds(memory, found) <= memory
+    assert for_builds(1 << 20, 8) == 0

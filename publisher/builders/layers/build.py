@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from publisher.admission import Admission
 from publisher.builders.base import Build, Memory, Ready, Remembered
 from publisher.builders.bases import Bases, host_platform
 from publisher.builders.layers import files, plan, skeleton
@@ -18,13 +19,18 @@ from publisher.builders.layers.compose import Content, compose
 from publisher.builders.layers.download import Prepare
 from publisher.builders.layers.environment import BYTECODE, Maker, Titled
 from publisher.builders.layers.worker import Workers
-from publisher.domain import MACHINES, ImageSpec, Platform
+from publisher.domain import MACHINES, ImageSpec, Lock, Platform
 from publisher.errors import BuildError
 from publisher.faults import OF_THE_MOMENT
 from publisher.oci.images import Images, select
 from publisher.oci.layer import Layer, write_layer
 from publisher.oci.layout import Blob, FileBlob
 from publisher.progress import Report
+
+_WORKER = 48 << 20  # bytes of a process that converts wheels ...
+_PIECES = 96 << 20  # ... and what it has of a file at most: see `PIECE` and its kin in oci/layer.py
+_INFLATED = 4  # how many times its wheel's size a file is at most, roughly
+_COMPILER = 64 << 20  # bytes of a process that compiles modules
 
 
 @dataclass(slots=True)
@@ -36,6 +42,7 @@ class LayerBuilder:
     cache: Cache
     name: str = "layers"
     prepare: Prepare = lambda _: None  # gives a session accounts and certificates of the package indexes
+    admission: Admission = field(default_factory=Admission)
 
     def check(self, spec: ImageSpec) -> str:
         foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
@@ -101,7 +108,8 @@ class LayerBuilder:
                 self.cache, spec.base.python_minor, workers, folder, room, report, ready, self.prepare
             )
             if missing:
-                with ThreadPoolExecutor(1) as aside:
+                need = memory_of(missing, workers.number)
+                with self.admission.held(need, report.check), ThreadPoolExecutor(1) as aside:
                     # The base image's Python is unpacked while wheels are on their way.
                     python = aside.submit(self._interpreter, spec, report) if spec.bytecode else None
                     made = maker.make(missing, python)
@@ -152,6 +160,15 @@ class LayerBuilder:
         key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
         layers = [{"title": title, "diff_id": layer.diff_id} for title, layer in titled]
         return Remembered(key, {"layers": layers}, tuple(layer.descriptor() for _, layer in titled))
+
+
+def memory_of(locks: Mapping[Platform, Lock], workers: int) -> int:
+    """Bytes that making the layers of `locks` may need at most, beside this process itself.
+
+    Wheels are mapped and inflated in pieces, so that only their largest files count, and those up to a bound.
+    """
+    largest = max((wheel.size for lock in locks.values() for wheel in lock.wheels), default=0)
+    return workers * (_WORKER + min(_PIECES, _INFLATED * largest)) + workers * _COMPILER
 
 
 def _known(

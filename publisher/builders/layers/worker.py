@@ -25,6 +25,7 @@ from typing import Any
 import publisher
 from publisher.builders.layers import wheel
 from publisher.errors import BuildError, HostError
+from publisher.machine import processors
 from publisher.oci.layer import Layer, LayerWriter, write_layer
 
 _ROOT = Path(publisher.__file__).parents[1]
@@ -90,11 +91,6 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     # glibc gives large blocks back to the kernel at once, which then zeroes them anew for each file.
     found = {"MALLOC_MMAP_THRESHOLD_": str(1 << 26), "MALLOC_TRIM_THRESHOLD_": str(1 << 27)}
     return found | {key: value for key, value in environ.items() if _KEPT.fullmatch(key)}
-
-
-def processors() -> int:
-    """How many this process may use, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:
