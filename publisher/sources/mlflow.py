@@ -29,9 +29,10 @@ from publisher.sources.search import lent, tagged
 
 MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
 THREADS = 8
-SMALL = 1 << 20  # bytes of a file that describes an environment
-TELLING = ("MLmodel", ".python-version")
-TELLING_ENDS = (".txt", ".in", ".yaml", ".yml", ".toml", ".lock", ".cfg")
+# What describes an environment lies directly in the model's folder (docs/environments.md). Requirement files may
+# include others of any name, so small files are looked at whatever they are called, as far as there are few.
+SMALL, LARGEST, FEW = 1 << 20, 33 << 20, 500  # bytes, bytes of a lock file, files
+TELLING = ("MLmodel", ".python-version", ".txt", ".yaml", ".yml", ".toml", ".lock")
 # MLflow's ModelVersionStatus
 REGISTRATIONS: Mapping[str, Registration] = {
     "PENDING_REGISTRATION": "pending",
@@ -167,14 +168,16 @@ class MlflowSource:
             why = "its tag MODEL_FOLDER names it"
         else:
             why = "its source is a model" if parts.model[0] == source else "the model of its artifacts"
-        few = [item for item in items if _tells(item, parts.model[1])]
+        few = sorted(filter(None, (_told(item, parts.model[1]) for item in items)), key=lambda told: told[0])[
+            :FEW
+        ]
         return Examined(
             model=part(parts.model, why),
             client=part(parts.client, _why("MODEL_CLIENT_FOLDER", tags)) if parts.client else None,
             templates=part(parts.templates, _why("MODEL_TEMPLATES_FOLDER", tags))
             if parts.templates
             else None,
-            fetched=_brought(parts, few, folder, progress, subject),
+            fetched=_brought(parts, [item for _, item in few], folder, progress, subject),
         )
 
     def _locate(self, version: ModelVersion) -> tuple[Places, Parts, Place]:
@@ -265,11 +268,14 @@ def _why(tag: str, tags: VersionTags) -> str:
     return f"its tag {tag} names it" if tag in tags.explicit else "the folder that is looked for by default"
 
 
-def _tells(item: Item, model: str) -> bool:
-    """Whether a file is small text of the model's folder: what describes its environment is."""
-    name = item.destination.rpartition("/")[2]
-    text = name in TELLING or name.endswith(TELLING_ENDS)
-    return item.destination.startswith(f"{model}/") and text and (item.size or 0) <= SMALL
+def _told(item: Item, model: str) -> tuple[int, Item] | None:
+    """A file that may describe the environment: 0 where its name says so, 1 where it is small enough to look at."""
+    name = item.destination.removeprefix(f"{model}/")
+    if "/" in name or name == item.destination:
+        return None
+    if name.endswith(TELLING):
+        return (0, item) if (item.size or 0) <= LARGEST else None
+    return (1, item) if (item.size or 0) <= SMALL else None
 
 
 def _items(place: Place, folder: str, subject: str) -> Iterator[Item]:
