@@ -23,6 +23,7 @@ from publisher.oci.layout import Layout, write
 from publisher.oci.push import push, tag
 from publisher.oci.registry import Registries
 from publisher.progress import Progress
+from publisher.redaction import redacted
 
 SUBJECT = "base image"
 _LEVEL = 6  # 5 % smaller than level 1 for a second more, once
@@ -123,7 +124,7 @@ def _push(
     made: Layout, place: Destination, environ: Mapping[str, str], progress: Progress, insecure: bool
 ) -> None:
     repository = place.repository
-    credentials = Credentials.load(environ, [repository.host])
+    credentials = Credentials.load(environ, [repository.host], redacted.learn)
     registries = Registries(credentials, {repository.host: Access(insecure=insecure)})
     push(
         made,
