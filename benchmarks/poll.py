@@ -109,7 +109,7 @@ def _fill(server: MlflowServer, database: Path, target: Target) -> None:
     """All versions, straight into the tables: by the interface it would take an hour. Columns as MLflow fills them."""
     client = server.client()
     client.create_registered_model("sample", tags={"a": "b"})
-    client.create_model_version("sample", "mlflow-artifacts:/0/x", "0" * 32, tags={"a": "b"})
+    client.create_model_version("sample", "s3://bucket/x", tags={"a": "b"})
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         samples = {
             table: dict(zip([column[0] for column in rows.description], rows.fetchone(), strict=True))
