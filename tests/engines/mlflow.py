@@ -50,11 +50,13 @@ def serve(
     python: Path | str = sys.executable,
     destination: str | None = None,
     more: Mapping[str, str] | None = None,
+    account: tuple[str, str] | None = None,
 ) -> Iterator[MlflowServer]:
     """Run a server whose files are all below `folder`, until the block ends.
 
     `python`: the interpreter whose MLflow it is; `destination`: a URI where it keeps artifacts instead; `more`:
-    what its environment has besides.
+    what its environment has besides; `account`: name and password of the administrator, and then MLflow's own
+    Basic authentication guards all.
     """
     artifacts, log = folder / "artifacts", folder / "mlflow.log"
     artifacts.mkdir(parents=True)
@@ -68,6 +70,10 @@ def serve(
     environment |= more or {}
     # MLflow 2 starts gunicorn by its name.
     environment["PATH"] = f"{Path(python).parent}{os.pathsep}{environment['PATH']}"
+    if account:
+        command += ["--app-name", "basic-auth"]
+        environment |= {"MLFLOW_FLASK_SERVER_SECRET_KEY": "of-the-tests"}
+        environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(_guarded(folder, *account))}
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command, stdout=sink, stderr=sink, env=environment, cwd=folder, start_new_session=True
@@ -86,6 +92,19 @@ def serve(
                 break
             except subprocess.TimeoutExpired:
                 continue
+
+
+def _guarded(folder: Path, user: str, password: str) -> Path:
+    path = folder / "auth.ini"
+    entries = {
+        "default_permission": "NO_PERMISSIONS",
+        "database_uri": f"sqlite:///{folder / 'auth.db'}",
+        "admin_username": user,
+        "admin_password": password.replace("%", "%%"),
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+    }
+    path.write_text("[mlflow]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items()))
+    return path
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
