@@ -18,6 +18,7 @@ import uv
 from publisher.domain import Platform
 from publisher.environments.direct import LOCAL
 from publisher.errors import EngineError, HostError, IndexUnavailableError, ResolutionError
+from publisher.redaction import redacted
 
 _TIMEOUT = 300  # seconds; a resolution that backtracks longer will not end
 
@@ -89,7 +90,7 @@ class Refusal:
         reason = re.sub(r"[^!-~]+", " ", text.partition("hint:")[0])
         reason = re.sub(r"warning: .*? is missing an upload date, but user provided: \S+ ?", "", reason)
         reason = re.sub(r"^.*?No solution found when resolving dependencies:?( cause:)?", "", reason).strip()
-        return ResolutionError(f"no set of packages fits {platform}: {reason[:700]}", detail=text)
+        return ResolutionError(f"no set of packages fits {platform}: {redacted(reason)[:700]}", detail=text)
 
 
 def solve(question: Question, environment: Mapping[str, str], platform: Platform, own: Path) -> str | Refusal:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import requests
 
 from publisher.errors import ModelRegistryError, PublisherError, UnknownVersionError
+from publisher.redaction import redacted
 
 MAX_SAID = 240  # characters of a server's own words
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s]+@")
@@ -110,5 +111,6 @@ def _cause(error: BaseException) -> str:
 
 
 def _said(error: BaseException) -> str:
-    text = redact(" ".join(str(error).split())) or type(error).__name__
+    # Before it is cut: the first half of a password would not be known for one.
+    text = redacted(redact(" ".join(str(error).split()))) or type(error).__name__
     return text if len(text) <= MAX_SAID else text[: MAX_SAID - 1] + "…"

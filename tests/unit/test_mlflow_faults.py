@@ -9,6 +9,7 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 
 from publisher.errors import ModelRegistryError, UnknownVersionError
+from publisher.redaction import redacted
 from publisher.sources.faults import redact, status_of, told, translate
 
 URL = "https://ann:canary@mlflow.example.org/mlflow"
@@ -108,3 +109,12 @@ def test_redaction(text: str) -> None:
     """No user and no password of a URL stays in a text."""
     assert "canary" not in redact(text)
     assert "@" not in redact(text)
+
+
+def test_a_secret_is_masked_before_the_words_are_cut() -> None:
+    """A server's long answer that holds a secret where it is cut shows no part of the secret."""
+    redacted.learn("cut-canary-0123456789")
+    for before in range(200, 260):
+        said = str(translate(Exception(f"{'x' * before}cut-canary-0123456789"), URL, "a search"))
+        assert "cut" not in said
+        assert "canary" not in said
