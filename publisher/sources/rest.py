@@ -6,8 +6,7 @@ Names and parameters are those of MLflow's own client, which takes this one's pl
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +16,8 @@ from urllib3 import BaseHTTPResponse
 from urllib3.util import Retry
 
 from publisher.errors import ModelRegistryError
+from publisher.sources import entities
+from publisher.sources.entities import LoggedModel, Model, Page, Run, RunInfo, RunOutput, RunOutputs, Version
 from publisher.sources.faults import redact
 from publisher.sources.login import Headers, Login
 
@@ -24,66 +25,6 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _PATIENCE = 60  # seconds; a server that asks for more is a server that is not there
 _SAID = 300  # characters of a server's own words
 _CONNECTIONS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A model version. `creation_timestamp`: milliseconds."""
-
-    name: str
-    version: str
-    source: str
-    status: str
-    run_id: str
-    creation_timestamp: int
-    tags: dict[str, str]
-    aliases: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A registered model. `aliases`: alias -> version."""
-
-    name: str
-    tags: dict[str, str]
-    aliases: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedModel:
-    """A model as MLflow 3 keeps it."""
-
-    model_id: str
-    name: str
-    artifact_location: str
-    source_run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    artifact_uri: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutput:
-    model_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutputs:
-    model_outputs: list[RunOutput] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    info: RunInfo
-    outputs: RunOutputs
-
-
-class Page(list[Any]):
-    """What a search found, and the `token` of the next page."""
-
-    token: str | None = None
 
 
 class _Patience(Retry):
@@ -126,22 +67,24 @@ class RestClient:
         return text if said.status_code == 200 and re.fullmatch(r"\d+(\.\w+)+", text) else ""
 
     def get_model_version(self, name: str, version: str) -> Version:
-        return _version(self._ask("GET", "model-versions/get", name=name, version=version)["model_version"])
+        return entities.version(
+            self._ask("GET", "model-versions/get", name=name, version=version)["model_version"]
+        )
 
     def search_model_versions(
         self, filter_string: str, max_results: int = 10_000, page_token: str | None = None
     ) -> Page:
         found = self._search("model-versions", filter_string, max_results, page_token)
-        return _page((_version(each) for each in found.get("model_versions", ())), found)
+        return entities.page((entities.version(each) for each in found.get("model_versions", ())), found)
 
     def search_registered_models(
         self, filter_string: str, max_results: int = 1_000, page_token: str | None = None
     ) -> Page:
         found = self._search("registered-models", filter_string, max_results, page_token)
-        return _page((_model(each) for each in found.get("registered_models", ())), found)
+        return entities.page((entities.model(each) for each in found.get("registered_models", ())), found)
 
     def get_registered_model(self, name: str) -> Model:
-        return _model(self._ask("GET", "registered-models/get", name=name)["registered_model"])
+        return entities.model(self._ask("GET", "registered-models/get", name=name)["registered_model"])
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self._ask("POST", "model-versions/set-tag", name=name, version=version, key=key, value=value)
@@ -224,31 +167,3 @@ def answer(response: requests.Response, server: str) -> Any:
             hint="see that MLFLOW_TRACKING_URI names the server itself, and no page to log in at",
         )
     return found
-
-
-def _page(found: Any, said: Mapping[str, Any]) -> Page:
-    page = Page(found)
-    page.token = said.get("next_page_token") or None
-    return page
-
-
-def _version(said: Mapping[str, Any]) -> Version:
-    return Version(
-        name=said["name"],
-        version=str(said["version"]),
-        source=said.get("source", ""),
-        status=said.get("status", ""),
-        run_id=said.get("run_id", ""),
-        creation_timestamp=int(said.get("creation_timestamp", 0)),
-        tags=_pairs(said.get("tags")),
-        aliases=list(said.get("aliases", ())),
-    )
-
-
-def _model(said: Mapping[str, Any]) -> Model:
-    aliases = {each["alias"]: str(each["version"]) for each in said.get("aliases") or ()}
-    return Model(said["name"], _pairs(said.get("tags")), aliases)
-
-
-def _pairs(said: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    return {each["key"]: each.get("value", "") for each in said or ()}
