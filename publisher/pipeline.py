@@ -12,21 +12,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from publisher import environments, scratch
+from publisher import scratch
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
-from publisher.describe import describe, served
+from publisher.choices import base_name, check_python, choose, environment_of
+from publisher.describe import describe
 from publisher.destinations.base import Destination
 from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Target
 from publisher.environments.lock import Resolver
-from publisher.errors import BuildError, EngineError, StoppedError, TagConflictError
+from publisher.errors import StoppedError, TagConflictError
 from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.progress import Progress, Report, subject_of
 from publisher.recording import Record
 from publisher.redaction import redacted
 from publisher.running import Running, Watch
-from publisher.sources.base import Fetched, Source, VersionTags
+from publisher.sources.base import Fetched, Source
 from publisher.tagging import Tagged, Tagger
 
 _log = logging.getLogger(__name__)
@@ -245,53 +246,3 @@ class _Work:
             f"{self.image} is there already with another digest ({standing[:19]}…, ours is {digest[:19]}…)",
             hint=f"`publisher publish {self.version.name} {self.version.version} --force` replaces it.",
         )
-
-
-def environment_of(version: ModelVersion, target: Target, fetched: Fetched) -> Environment:
-    """What the version's image needs for `target`. Raises RequirementsError, ArtifactError."""
-    return environments.read(fetched.model, serve=served(VersionTags.read(version)), conda=target.conda)
-
-
-def base_name(target: Target, environment: Environment) -> tuple[str, str]:
-    """The base image for an environment, and the minor version of Python that it must have ("": any).
-
-    Raises BuildError where the target leaves it to the model, and the model does not say.
-    """
-    python = target.python or environment.python_minor
-    minor = ".".join(python.split(".")[:2]) if python else ""
-    if name := target.base_for(minor):
-        return name, minor
-    if not minor:
-        raise BuildError(
-            "the model does not say which Python it needs",
-            hint=f"Set `python` on the target {target.name}, or log the model with MLflow's log_model().",
-        )
-    raise BuildError(
-        f"the model needs Python {minor}, and the target {target.name} has base images "
-        f"for {', '.join(sorted(target.base))} alone",
-        hint=f'Add "{minor}" to its `base`, or set its `python`.',
-    )
-
-
-def check_python(target: Target, minor: str, base: str, python: str) -> None:
-    """Raise BuildError where the image `base`, which has `python`, has another one than the `minor` needed."""
-    if minor and ".".join(python.split(".")[:2]) != minor:
-        raise BuildError(
-            f"the model needs Python {minor}, and the base image {base} has {python}",
-            hint=f'Put {{python}} into `base` of the target {target.name}, make it a table with "{minor}", or set its `python`.',
-        )
-
-
-def choose(spec: ImageSpec, target: Target, builders: Mapping[str, Builder]) -> Builder:
-    """The target's builder, or with ``auto`` the first that can. Raises EngineError: what was tried, why not."""
-    names = list(builders) if target.builder == "auto" else [target.builder]
-    reasons = []
-    for name in names:
-        builder = builders.get(name)
-        why_not = (
-            builder.check(spec) if builder else f"there is none of that name; there are {', '.join(builders)}"
-        )
-        if builder and not why_not:
-            return builder
-        reasons.append(f"{name}: {why_not}")
-    raise EngineError(f"no builder can build this image ({'; '.join(reasons)})")

@@ -19,7 +19,8 @@ from publisher.errors import EngineError, SettingsError
 from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials
 from publisher.oci.layer import write_layer
-from publisher.oci.layout import Layout, write
+from publisher.oci.layout import Layout
+from publisher.oci.layout_folder import write
 from publisher.oci.push import push, tag
 from publisher.oci.registry import Registries
 from publisher.progress import Progress

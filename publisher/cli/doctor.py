@@ -15,8 +15,8 @@ from publisher.json_output import to_json
 from publisher.terminal import Paper
 
 if TYPE_CHECKING:
+    from publisher.app import App
     from publisher.doctor import Check
-    from publisher.wiring import App
 
 EXAMPLES = ("publisher doctor", "publisher doctor --json | jq '.checks[] | select(.state != \"ok\")'")
 

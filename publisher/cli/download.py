@@ -17,7 +17,7 @@ from publisher.json_output import to_json
 from publisher.terminal import Paper
 
 if TYPE_CHECKING:
-    from publisher.wiring import App
+    from publisher.app import App
 
 EXAMPLES = ("publisher download /tmp/models", "publisher download /tmp/models pltr_model 3")
 

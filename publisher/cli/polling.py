@@ -20,7 +20,7 @@ from publisher.quantities import shown
 from publisher.running import Running
 
 if TYPE_CHECKING:
-    from publisher.wiring import App
+    from publisher.app import App
 
 
 def exit_code(done: Sequence[Outcome], running: Running) -> int:

@@ -15,7 +15,7 @@ from publisher.errors import SettingsError
 from publisher.exits import BUG
 
 if TYPE_CHECKING:
-    from publisher.wiring import App
+    from publisher.app import App
 
 EXAMPLES = ("publisher publish pltr_model 3", "publisher publish pltr_model 3 --target demo --dry-run")
 

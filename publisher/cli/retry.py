@@ -12,7 +12,7 @@ from publisher.cli import changes, publish, session
 from publisher.cli.parameters import Json, Name, StatusTargets, Version, check_targets
 
 if TYPE_CHECKING:
-    from publisher.wiring import App
+    from publisher.app import App
 
 EXAMPLES = ("publisher retry pltr_model 3", "publisher retry pltr_model 3 --target demo --now")
 

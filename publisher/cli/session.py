@@ -19,8 +19,8 @@ from publisher.running import Running
 from publisher.signals import Signals, listening
 
 if TYPE_CHECKING:
+    from publisher.app import App
     from publisher.settings import Settings
-    from publisher.wiring import App
 
 
 @dataclass(frozen=True, slots=True)

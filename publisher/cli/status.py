@@ -16,7 +16,7 @@ from publisher.progress import subject_of
 from publisher.terminal import Paper
 
 if TYPE_CHECKING:
-    from publisher.wiring import App, StatusRow
+    from publisher.app import App, StatusRow
 
 EXAMPLES = ("publisher status", "publisher status pltr_model 3 --json")
 

@@ -14,7 +14,7 @@ from publisher.cli.parameters import Json, Name, StatusTargets, Version, check_t
 from publisher.exits import INTERRUPTED
 
 if TYPE_CHECKING:
-    from publisher.wiring import App
+    from publisher.app import App
 
 EXAMPLES = ("publisher withdraw pltr_model 3", "publisher withdraw pltr_model 3 --target demo --yes")
 

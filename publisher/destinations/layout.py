@@ -11,7 +11,7 @@ from publisher import scratch
 from publisher.builders.base import Memory, Remembered
 from publisher.destinations.base import Early, origin_of
 from publisher.errors import BuildError
-from publisher.oci import layout as layouts
+from publisher.oci import layout_folder
 from publisher.oci.layout import Blob, Layout
 from publisher.oci.push import Pushed
 from publisher.progress import Report
@@ -37,7 +37,7 @@ class LayoutDestination:
         if not (self.folder / "index.json").exists():
             return ""
         try:
-            return layouts.read(self.folder, self._name(image)).top.digest
+            return layout_folder.read(self.folder, self._name(image)).top.digest
         except BuildError:
             return ""
 
@@ -48,20 +48,20 @@ class LayoutDestination:
         return nullcontext(Late())
 
     def push(self, layout: Layout, image: str, report: Report, there: Set[str]) -> Pushed:
-        layouts.write_blobs(layout, self.folder)
+        layout_folder.write_blobs(layout, self.folder)
         return Pushed(sent=sum(layout.sizes.values()))
 
     def tag(self, layout: Layout, image: str) -> None:
-        layouts.write(layout, self.folder, [self._name(image)])
+        layout_folder.write(layout, self.folder, [self._name(image)])
 
     def remove(self, image: str, digest: str, extra: Sequence[str]) -> None:
-        layouts.forget(self.folder, digest)
+        layout_folder.forget(self.folder, digest)
 
     def origin(self, image: str, digest: str) -> str:
-        return origin_of(layouts.read(self.folder, digest=digest).manifests[digest])
+        return origin_of(layout_folder.read(self.folder, digest=digest).manifests[digest])
 
     def also(self, image: str, digest: str, name: str) -> None:
-        layouts.write(layouts.read(self.folder, digest=digest), self.folder, [self._name(name)])
+        layout_folder.write(layout_folder.read(self.folder, digest=digest), self.folder, [self._name(name)])
 
     def memory(self) -> Memory | None:
         return None

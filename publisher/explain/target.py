@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from publisher import scratch, status
+from publisher.choices import base_name, check_python, choose, environment_of
 from publisher.decide import is_yes, why_not_asked
 from publisher.describe import describe
 from publisher.domain import BaseImage, Decision, Environment, Lock, ModelVersion, Status, Target
@@ -16,7 +17,7 @@ from publisher.explain.findings import Explanation, Finding, Forecast, ForTarget
 from publisher.explain.version import Subject
 from publisher.extra_tags import wanted
 from publisher.naming import image_name
-from publisher.pipeline import Stages, base_name, check_python, choose, environment_of
+from publisher.pipeline import Stages
 from publisher.progress import subject_of
 
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from publisher.domain import MACHINES, Platform
 from publisher.errors import BuildError, RegistryError
 from publisher.oci import layout as layouts
+from publisher.oci import layout_folder
 from publisher.oci.layout import INDEX_TYPES, Descriptor, Layout, RemoteBlob
 from publisher.oci.reference import Reference, Repository
 from publisher.oci.registry import Registries
@@ -38,8 +39,8 @@ class Images:
     def _layout(self, place: str) -> Layout:
         folder, colon, tag = place.rpartition(":")
         if colon and not Path(place).is_dir():
-            return layouts.read(Path(folder), tag)
-        return layouts.read(Path(place))
+            return layout_folder.read(Path(folder), tag)
+        return layout_folder.read(Path(place))
 
     def _remote(self, name: str) -> Layout:
         try:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from publisher import scratch
 from publisher.domain import Platform
 from publisher.errors import BuildError
 from publisher.oci.reference import Repository, is_digest
@@ -193,84 +192,6 @@ def readable(what: str) -> Iterator[None]:
         raise BuildError(f"{what} cannot be read: {error!r}"[:500]) from error
 
 
-def blob_path(folder: Path, digest: str) -> Path:
-    algorithm, _, name = digest.partition(":")
-    return folder / "blobs" / algorithm / name
-
-
-def write_blobs(layout: Layout, folder: Path) -> None:
-    """Write every blob and manifest below `folder`, under no name. What is there already is kept."""
-    for digest, blob in [*layout.blobs.items(), *((d, BytesBlob(m)) for d, m in layout.manifests.items())]:
-        path = blob_path(folder, digest)
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = scratch.below(folder).part(path.name)
-        seen = hashlib.sha256()
-        try:
-            with blob.open() as source, part.open("wb") as sink:
-                while chunk := source.read(1 << 20):
-                    seen.update(chunk)
-                    sink.write(chunk)
-            if f"sha256:{seen.hexdigest()}" != digest:
-                raise BuildError(f"a blob does not have the digest {digest} that its manifest names")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def write(layout: Layout, folder: Path, names: Sequence[str] = ()) -> None:
-    """Write an OCI image layout below `folder`, beside what is there, under each of `names`.
-
-    The index is replaced last and in one step, so that a reader never sees a name without its blobs.
-    """
-    write_blobs(layout, folder)
-    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    index_file = folder / "index.json"
-    old = json.loads(index_file.read_bytes())["manifests"] if index_file.exists() else []
-    new = [{**layout.top.json(), "annotations": {NAME: name}} for name in names] or [layout.top.json()]
-    taken = {(entry.get("annotations") or {}).get(NAME, entry["digest"]) for entry in new}
-    kept = [
-        entry for entry in old if (entry.get("annotations") or {}).get(NAME, entry["digest"]) not in taken
-    ]
-    _write_index(folder, kept + new)
-
-
-def forget(folder: Path, digest: str) -> None:
-    """Take every name of the image `digest` out of a layout's index; its blobs stay, for others may share them."""
-    entries = json.loads((folder / "index.json").read_bytes())["manifests"]
-    _write_index(folder, [entry for entry in entries if entry["digest"] != digest])
-
-
-def _write_index(folder: Path, entries: list[Any]) -> None:
-    index_file = folder / "index.json"
-    part = scratch.below(folder).part(index_file.name)
-    part.write_bytes(encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
-    part.replace(index_file)
-
-
-def read(folder: Path, name: str | None = None, *, digest: str | None = None) -> Layout:
-    """Read an OCI image layout: the manifest of that name, or digest, or its only one. Raises BuildError."""
-    try:
-        entries = json.loads((folder / "index.json").read_bytes())["manifests"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BuildError(f"{folder} is not an OCI image layout: {error}") from error
-    found = [
-        entry
-        for entry in entries
-        if name in (None, (entry.get("annotations") or {}).get(NAME)) and digest in (None, entry["digest"])
-    ]
-    if len({e["digest"] for e in found}) != 1:
-        named = name or digest
-        raise BuildError(
-            f"{folder} holds {len(found)} images" + (f" named {named}" if named else "; name one")
-        )
-    top = Descriptor.read({k: v for k, v in found[0].items() if k != "annotations"})
-    return collect(
-        top, lambda digest: _read_blob(folder, digest), lambda digest: FileBlob(blob_path(folder, digest))
-    )
-
-
 def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[str], Blob]) -> Layout:
     """Follow an index to its manifests and their blobs. `manifest` must give bytes of the digest asked for.
 
@@ -296,16 +217,6 @@ def collect(top: Descriptor, manifest: Callable[[str], bytes], blob: Callable[[s
                 blobs[descriptor.digest] = blob(descriptor.digest)
                 sizes[descriptor.digest] = descriptor.size
     return Layout(top, manifests, blobs, sizes)
-
-
-def _read_blob(folder: Path, digest: str) -> bytes:
-    try:
-        content = blob_path(folder, digest).read_bytes()
-    except OSError as error:
-        raise BuildError(f"{folder} lacks the blob {digest}") from error
-    if digest_of(content) != digest:
-        raise BuildError(f"the blob {digest} in {folder} is corrupt")
-    return content
 
 
 def platforms(layout: Layout) -> Iterator[tuple[Platform, Descriptor]]:

@@ -18,21 +18,17 @@ from publisher.errors import ArtifactError, SettingsError, UnknownVersionError
 from publisher.progress import Progress
 from publisher.sources import auth
 from publisher.sources.aliases import aliases
-from publisher.sources.artifacts import Item, download, walk
-from publisher.sources.base import Examined, Fetched, Part, VersionTags
+from publisher.sources.base import Examined, Fetched, VersionTags
 from publisher.sources.faults import redact, told
 from publisher.sources.locate import Parts, Place, locate
 from publisher.sources.login import Login
 from publisher.sources.places import Places
 from publisher.sources.rest import RestClient
 from publisher.sources.search import lent, tagged
+from publisher.sources.version_files import brought, distinct, examined
 
 MAX_VALUE = 500  # characters of a tag's value that servers before MLflow 3 take
 THREADS = 8
-# What describes an environment lies directly in the model's folder (docs/environments.md). Requirement files may
-# include others of any name, so small files are looked at whatever they are called, as far as there are few.
-SMALL, LARGEST, FEW = 1 << 20, 33 << 20, 500  # bytes, bytes of a lock file, files
-TELLING = ("MLmodel", ".python-version", ".txt", ".yaml", ".yml", ".toml", ".lock")
 # MLflow's ModelVersionStatus
 REGISTRATIONS: Mapping[str, Registration] = {
     "PENDING_REGISTRATION": "pending",
@@ -151,34 +147,11 @@ class MlflowSource:
     def fetch(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Fetched:
         """Bring the version's files into `folder`; raises ArtifactError, TransferError, HostError."""
         _, parts, _ = self._locate(version)
-        return _brought(parts, _distinct(parts, version), folder, progress, subject)
+        return brought(parts, distinct(parts, version), folder, progress, subject)
 
     def examine(self, version: ModelVersion, folder: Path, progress: Progress, subject: str) -> Examined:
         """See sources/base.py."""
-        places, parts, source = self._locate(version)
-        items = _distinct(parts, version)
-
-        def part(found: tuple[Place, str], why: str) -> Part:
-            below = [item for item in items if item.destination.startswith(f"{found[1]}/")]
-            size = sum(item.size or 0 for item in below)
-            return Part(found[1], places.address(found[0]), why, len(below), size)
-
-        tags = VersionTags.read(version)
-        if tags.model is not None:
-            why = "its tag MODEL_FOLDER names it"
-        else:
-            why = "its source is a model" if parts.model[0] == source else "the model of its artifacts"
-        few = sorted(filter(None, (_told(item, parts.model[1]) for item in items)), key=lambda told: told[0])[
-            :FEW
-        ]
-        return Examined(
-            model=part(parts.model, why),
-            client=part(parts.client, _why("MODEL_CLIENT_FOLDER", tags)) if parts.client else None,
-            templates=part(parts.templates, _why("MODEL_TEMPLATES_FOLDER", tags))
-            if parts.templates
-            else None,
-            fetched=_brought(parts, [item for _, item in few], folder, progress, subject),
-        )
+        return examined(version, self._locate(version), folder, progress, subject)
 
     def _locate(self, version: ModelVersion) -> tuple[Places, Parts, Place]:
         """Where the parts are, and the place that the version's source names."""
@@ -242,46 +215,6 @@ class MlflowSource:
 
     def __repr__(self) -> str:
         return f"MlflowSource({redact(self._uri)!r})"
-
-
-def _distinct(parts: Parts, version: ModelVersion) -> list[Item]:
-    """The files of all parts, each once."""
-    items: dict[str, Item] = {}
-    for part in (parts.model, parts.client, parts.templates):
-        for item in _items(*part, str(version)) if part else ():
-            items.setdefault(item.destination, item)
-    return list(items.values())
-
-
-def _brought(parts: Parts, items: Sequence[Item], folder: Path, progress: Progress, subject: str) -> Fetched:
-    size = download(items, folder, progress, subject)
-    return Fetched(
-        root=folder,
-        model=folder / parts.model[1],
-        client=folder / parts.client[1] if parts.client else None,
-        templates=folder / parts.templates[1] if parts.templates else None,
-        bytes=size,
-    )
-
-
-def _why(tag: str, tags: VersionTags) -> str:
-    return f"its tag {tag} names it" if tag in tags.explicit else "the folder that is looked for by default"
-
-
-def _told(item: Item, model: str) -> tuple[int, Item] | None:
-    """A file that may describe the environment: 0 where its name says so, 1 where it is small enough to look at."""
-    name = item.destination.removeprefix(f"{model}/")
-    if "/" in name or name == item.destination:
-        return None
-    if name.endswith(TELLING):
-        return (0, item) if (item.size or 0) <= LARGEST else None
-    return (1, item) if (item.size or 0) <= SMALL else None
-
-
-def _items(place: Place, folder: str, subject: str) -> Iterator[Item]:
-    prefix = f"{place.path}/" if place.path else ""
-    for entry in walk(place.storage, place.path, subject):
-        yield Item(place.storage, entry.path, f"{folder}/{entry.path.removeprefix(prefix)}", entry.size)
 
 
 def _short(value: str) -> str:

@@ -21,6 +21,7 @@ from publisher.builders.layers.cache import Cache
 from publisher.domain import FileSet, ImageSpec, Lock, Platform, SourceFile, Wheel
 from publisher.errors import BuildError, TransferError
 from publisher.oci import layout as layouts
+from publisher.oci import layout_folder
 from publisher.oci.credentials import Credentials
 from publisher.oci.images import Images, select
 from publisher.oci.layout import Layout
@@ -135,7 +136,7 @@ def test_files_and_config_are_the_spec_s(
 ) -> None:
     """Each platform has its own machine code, and the same model, command, user, variables and labels."""
     layout = house("one").build(spec).layout
-    below = len(layouts.read(base_layout).layers(manifest_of(layouts.read(base_layout), AMD64)))
+    below = len(layout_folder.read(base_layout).layers(manifest_of(layout_folder.read(base_layout), AMD64)))
     site = f"opt/venv/lib/python{spec.base.python_minor}/site-packages"
     for platform, machine in ((AMD64, "x86_64"), (ARM64, "aarch64")):
         entries = tree(layout, platform)
@@ -265,8 +266,8 @@ def test_a_file_that_is_no_wheel_is_refused(
 def test_the_layout_is_written_whole(house: Callable[[str], House], spec: ImageSpec, tmp_path: Path) -> None:
     """On disk it is an OCI image layout that reads back as the same image."""
     layout = house("one").build(spec).layout
-    layouts.write(layout, tmp_path / "disk", ["m:v1"])
-    back = layouts.read(tmp_path / "disk", "m:v1")
+    layout_folder.write(layout, tmp_path / "disk", ["m:v1"])
+    back = layout_folder.read(tmp_path / "disk", "m:v1")
     assert back.top.digest == layout.top.digest
     assert set(back.blobs) == set(layout.blobs)
     assert json.loads((tmp_path / "disk" / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,18 @@ def test_a_folder_is_a_destination_too(tmp_path: Path) -> None:
         place.tag(image(name), whole)
     assert place.existing(f"oci:{tmp_path}/one:v1") == image(b"one").top.digest
     assert place.existing(f"oci:{tmp_path}/two:v1") == image(b"two").top.digest
+
+
+def test_many_writers_of_one_layout(tmp_path: Path) -> None:
+    """Publications side by side into one folder: no name is lost to another's reading and writing of the index."""
+    place = LayoutDestination(tmp_path)
+    names = [f"oci:{tmp_path}/model:v{number}" for number in range(40)]
+
+    def bring(name: str) -> None:
+        made = image(name.encode())
+        place.push(made, name, REPORT, frozenset())
+        place.tag(made, name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(bring, names))
+    assert [place.existing(name) for name in names] == [image(name.encode()).top.digest for name in names]

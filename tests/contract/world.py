@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from publisher import status
+from publisher.app import App
 from publisher.builders.bases import host_platform
 from publisher.domain import ModelVersion, Status, Target
 from publisher.progress import Silent
 from publisher.settings import Settings, load
 from publisher.sources.mlflow import MlflowSource
-from publisher.wiring import App, connect
+from publisher.wiring import connect
 from tests.engines import bare_client
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from publisher import wiring
+from publisher.app import App
 from publisher.domain import ModelVersion, Target
 from publisher.errors import ArtifactError, PublisherError, SettingsError
 from publisher.extra_tags import wanted
@@ -18,7 +19,6 @@ from publisher.oci.reference import Reference, is_tag
 from publisher.progress import Silent
 from publisher.settings import Settings, load
 from publisher.sources.base import VersionTags
-from publisher.wiring import App
 from tests.contract.fronts import Front, front
 
 CREATED = datetime(2026, 1, 2, tzinfo=UTC)

@@ -18,7 +18,8 @@ from publisher.builders.base import Remembered
 from publisher.cache_folder import CacheFolder
 from publisher.errors import BuildError
 from publisher.oci.layer import Layer
-from publisher.oci.layout import Descriptor, FileBlob, blob_path
+from publisher.oci.layout import Descriptor, FileBlob
+from publisher.oci.layout_folder import blob_path
 
 
 class Cache:
