@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publisher.domain import Platform
-from publisher.oci import layout
+from publisher.oci import layout_folder
 
 # The library that servers import. `cached` names modules that did not come from their bytecode.
 LIBRARY = """
@@ -66,7 +66,7 @@ class Made:
 
     @property
     def image(self) -> layout.Layout:
-        return layout.read(self.folder, "latest")
+        return layout_folder.read(self.folder, "latest")
 
     def manifest(self, platform: Platform) -> str:
         return dict(layout.platforms(self.image))[platform].digest

@@ -16,7 +16,7 @@ import uv
 
 from publisher.baseimage import build
 from publisher.domain import MACHINES, Platform
-from publisher.oci import layout
+from publisher.oci import layout_folder
 from publisher.progress import Silent
 from tests.e2e.base_image import LIBRARY, PREDICTIONS, UNRESOLVED, Made, leads
 from tests.engines import require
@@ -149,7 +149,7 @@ def test_one_platform(made: Made) -> None:
         process.start()
         process.join(600)
         assert process.exitcode == 0
-        alone = layout.read(Path(folder) / "alone")
+        alone = layout_folder.read(Path(folder) / "alone")
         assert [child.digest for child in alone.children()] == [made.manifest(platform)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from publisher.oci import layout
+from publisher.oci import layout_folder
 
 ACCEPT = ", ".join((*layout.INDEX_TYPES, *layout.MANIFEST_TYPES))
 Account = tuple[str, str] | None
@@ -62,11 +62,11 @@ def repositories(host: str, account: Account = None) -> list[str]:
 
 def push_layout(folder: Path, host: str, name: str, tag: str) -> None:
     """Send the only image of an OCI layout on disk."""
-    image = layout.read(folder)
+    image = layout_folder.read(folder)
     with requests.Session() as session:
         for digest in image.blobs:
             place = session.post(f"http://{host}/v2/{name}/blobs/uploads/", timeout=30).headers["Location"]
-            with layout.blob_path(folder, digest).open("rb") as stream:
+            with layout_folder.blob_path(folder, digest).open("rb") as stream:
                 session.put(place, params={"digest": digest}, data=stream, timeout=300).raise_for_status()
         below = [child for child in image.children() if child != image.top]
         for entry, reference in [*((child, child.digest) for child in below), (image.top, tag)]:

@@ -58,7 +58,7 @@ PLANNED = Outcome(version(), "EDGE", "planned", "has no status yet", "quay.io/te
 
 @dataclass(frozen=True)
 class Row:
-    """Has the fields of wiring.StatusRow."""
+    """Has the fields of app.StatusRow."""
 
     version: ModelVersion
     target: str
