@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from publisher.domain import Platform
-from publisher.oci import layout_folder
+from publisher.oci import layout, layout_folder
 
 # The library that servers import. `cached` names modules that did not come from their bytecode.
 LIBRARY = """

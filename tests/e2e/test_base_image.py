@@ -16,7 +16,7 @@ import uv
 
 from publisher.baseimage import build
 from publisher.domain import MACHINES, Platform
-from publisher.oci import layout_folder
+from publisher.oci import layout, layout_folder
 from publisher.progress import Silent
 from tests.e2e.base_image import LIBRARY, PREDICTIONS, UNRESOLVED, Made, leads
 from tests.engines import require

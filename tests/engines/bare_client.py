@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from publisher.oci import layout_folder
+from publisher.oci import layout, layout_folder
 
 ACCEPT = ", ".join((*layout.INDEX_TYPES, *layout.MANIFEST_TYPES))
 Account = tuple[str, str] | None
