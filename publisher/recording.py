@@ -51,6 +51,10 @@ class Record:
         if away or isinstance(fault, StoppedError):
             self.release(fault.line)
             return
+        if self._is_published():
+            self.note("another publisher has published it meanwhile: its status stays")
+            self._settled()
+            return
         due = next_try(self._attempts + 1, self.now(), fault.retryable, of=self._subject)
         self._attempt(self._status("failed", fault.line, next_try=due))
 
@@ -65,6 +69,16 @@ class Record:
             self.note(f"not recorded: {error.line}")
         finally:
             self._settled()
+
+    def _is_published(self) -> bool:
+        """Whether the status, which our claim replaced, says published again: somebody else came to the end."""
+        try:
+            found = self.source.get(self.version.name, self.version.version)
+        except PublisherError:
+            return False
+        known = status.read(found.tags, self.target.name)
+        same = known and known.fingerprint == status.fingerprint(found, self.target)
+        return bool(known and same and known.state == "published" and self.image)
 
     def _settled(self) -> None:
         self.running.claims.pop(self._subject, None)
