@@ -38,8 +38,9 @@ lint: venv ## format, lint, types, and which part may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two processes, each with servers of its own: half of the time is waiting for those.
 test: venv engines lint ## all tests; make test ARGS='tests/unit -k layer' for some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 torture: venv engines ## 200 rounds of kill -9, 20 rounds of 16 publishers on one version: about half an hour
 	PUBLISHER_ROUNDS=200 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_many.py -s $(ARGS)
