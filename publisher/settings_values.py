@@ -108,12 +108,7 @@ def duration(value: object) -> timedelta:
 
 
 def memory(value: object) -> int | None:
-    if value is None:
-        return None
-    found = parsed_size(str(value))
-    if found < _LEAST_MEMORY:
-        raise ValueError(f"expected {SIZE}, at least {_LEAST_MEMORY >> 20}MiB, got {value!r}")
-    return found
+    return _at_least(_LEAST_MEMORY, value)
 
 
 def authorities(value: Path | None) -> Path | None:
@@ -140,9 +135,13 @@ def realms(value: object) -> tuple[str, ...]:
 
 
 def chunk(value: object) -> int | None:
+    return _at_least(_LEAST_CHUNK, value)
+
+
+def _at_least(least: int, value: object) -> int | None:
     if value is None:
         return None
     found = parsed_size(str(value))
-    if found < _LEAST_CHUNK:
-        raise ValueError(f"expected {SIZE}, at least {_LEAST_CHUNK >> 20}MiB, got {value!r}")
+    if found < least:
+        raise ValueError(f"expected {SIZE}, at least {least >> 20}MiB, got {value!r}")
     return found

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from publisher.errors import TemplateError
+from publisher.rendering import others
 from publisher.rendering.shell import Shell
 from publisher.rendering.values import is_plain, only_plain
 
@@ -37,25 +38,16 @@ class Plain:
         return only_plain(name, value, self.where)
 
 
-@dataclass(slots=True)
 class Json:
     """The exec form: a JSON list, in which no variable is expanded."""
 
-    where: str
-    _within: bool = False
-    _escaped: bool = False
-
-    def feed(self, text: str) -> None:
-        for c in text:
-            if self._escaped:
-                self._escaped = False
-            elif self._within and c == "\\":
-                self._escaped = True
-            elif c == '"':
-                self._within = not self._within
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._list = others.Json()
+        self.feed = self._list.feed
 
     def encode(self, name: str, value: str) -> str:
-        return json.dumps(value)[1:-1] if self._within else only_plain(name, value, self.where)
+        return json.dumps(value)[1:-1] if self._list.within else only_plain(name, value, self._where)
 
 
 class _Lines:

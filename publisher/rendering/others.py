@@ -38,22 +38,22 @@ class Plain:
 
 @dataclass(slots=True)
 class Json:
-    """Within a string, or as a plain word."""
+    """Within a string, or as a plain word. `within`: whether what was read ends inside a string."""
 
-    _within: bool = False
+    within: bool = False
     _escaped: bool = False
 
     def feed(self, text: str) -> None:
         for c in text:
             if self._escaped:
                 self._escaped = False
-            elif self._within and c == "\\":
+            elif self.within and c == "\\":
                 self._escaped = True
             elif c == '"':
-                self._within = not self._within
+                self.within = not self.within
 
     def encode(self, name: str, value: str) -> str:
-        if self._within:
+        if self.within:
             return json.dumps(value, ensure_ascii=False)[1:-1]
         if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?|true|false|null", value):
             return value
