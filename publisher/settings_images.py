@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from ipaddress import ip_address
 from string import Formatter
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
 from publisher.domain import Target
 from publisher.extra_tags import fill, placeholders
 from publisher.naming import LONGEST
+from publisher.oci.hosts import is_loopback
 from publisher.oci.reference import Reference, is_tag
 
 BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/library/python:3.11-slim" }'
@@ -49,14 +48,6 @@ def registry(value: str, info: ValidationInfo) -> str:
             f"http:// sends everything to {host} unencrypted; write https://, or set insecure = true"
         )
     return f"{host}{slash}{prefix}"
-
-
-def is_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def sample(template: str, **known: str) -> str:

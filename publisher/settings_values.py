@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 
 from publisher.domain import MACHINES, Platform
+from publisher.oci.hosts import is_loopback
 from publisher.quantities import SIZE
 from publisher.quantities import duration as parsed_duration
 from publisher.quantities import size as parsed_size
-from publisher.settings_images import is_loopback
 
 PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
 INDEX = "corp=https://pypi.example.org/simple"

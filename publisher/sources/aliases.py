@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from publisher.sources.faults import told
+from publisher.sources.search import MODELS, pages
 
 FEW = 10  # models that are asked for one by one rather than found in a search over all
-PAGE = 1000  # registered models: the most that MLflow gives at once
 
 
 def aliases(client: Any, url: str, models: Collection[str]) -> Mapping[tuple[str, str], tuple[str, ...]]:
@@ -30,12 +30,9 @@ def _few(client: Any, url: str, models: Collection[str]) -> Any:
 
 
 def _all(client: Any, url: str, missing: set[str]) -> Any:
-    token = None
-    while True:
-        with told(url, "a search for registered models"):
-            page = client.search_registered_models(max_results=PAGE, page_token=token)
-        yield from (model for model in page if model.name in missing)
-        missing -= {model.name for model in page}
-        token = page.token
-        if not token or not missing:
+    for model in pages(client.search_registered_models, url, "", MODELS):
+        if model.name in missing:
+            yield model
+            missing.discard(model.name)
+        if not missing:
             return

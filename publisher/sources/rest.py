@@ -78,7 +78,7 @@ class RestClient:
         return entities.page((entities.version(each) for each in found.get("model_versions", ())), found)
 
     def search_registered_models(
-        self, filter_string: str, max_results: int = 1_000, page_token: str | None = None
+        self, filter_string: str = "", max_results: int = 1_000, page_token: str | None = None
     ) -> Page:
         found = self._search("registered-models", filter_string, max_results, page_token)
         return entities.page((entities.model(each) for each in found.get("registered_models", ())), found)

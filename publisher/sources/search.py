@@ -28,9 +28,9 @@ def tagged(client: Any, url: str, tag: str) -> Iterator[tuple[Any, Mapping[str, 
     models = {
         model.name: lent(model.tags)
         for key in (tag, *MODEL_TAGS)
-        for model in _pages(client.search_registered_models, url, f"tags.`{key}` LIKE '%'", MODELS)
+        for model in pages(client.search_registered_models, url, f"tags.`{key}` LIKE '%'", MODELS)
     }
-    for found in _pages(client.search_model_versions, url, f"tags.`{tag}` LIKE '%'", PAGE):
+    for found in pages(client.search_model_versions, url, f"tags.`{tag}` LIKE '%'", PAGE):
         yield found, models.get(found.name, {})
     for found in _versions_of(client, url, [name for name, tags in models.items() if tag in tags]):
         if tag not in found.tags:  # those that have it came already
@@ -52,14 +52,14 @@ def lent(tags: Mapping[str, str]) -> dict[str, str]:
 def _versions_of(client: Any, url: str, names: Sequence[str]) -> Iterator[Any]:
     for group in _groups(names):
         try:
-            found = _pages(client.search_model_versions, url, _of(group), PAGE)
+            found = pages(client.search_model_versions, url, _of(group), PAGE)
             yield from (version for version in found if version.name in group)
         except ModelRegistryError as error:
             if error.retryable or len(group) == 1:
                 raise
             # MLflow 2 knows IN for runs alone: there it takes one search for each model that has the tag.
             for name in group:
-                yield from _pages(client.search_model_versions, url, _of([name]), PAGE)
+                yield from pages(client.search_model_versions, url, _of([name]), PAGE)
 
 
 def _groups(names: Sequence[str]) -> Iterator[list[str]]:
@@ -85,7 +85,8 @@ def _of(names: Sequence[str]) -> str:
     return f"name {'=' if pattern == names[0] else 'LIKE'} '{pattern}'"
 
 
-def _pages(search: Any, url: str, text: str, size: int) -> Iterator[Any]:
+def pages(search: Any, url: str, text: str, size: int) -> Iterator[Any]:
+    """What a search of MLflow's client finds, page after page; raises ModelRegistryError."""
     token = None
     while True:
         with told(url, "a search for models"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from publisher.domain import ModelVersion
 from publisher.errors import ModelRegistryError, SettingsError
+from publisher.sources.aliases import FEW
 from publisher.sources.login import Login
 from publisher.sources.mlflow import MlflowSource
 from publisher.sources.rest import RestClient
@@ -81,11 +83,16 @@ def test_both_clients_see_the_same(lab: Lab, tmp_path: Path) -> None:
         assert seen[0] == seen[1]
 
 
-def test_pages_follow_one_another(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More versions than a page holds are all found."""
-    monkeypatch.setattr("publisher.sources.search.PAGE", 2)
-    made = [lab.register(lab.root(lab.run2), lab.run2, PAGED="yes").name for _ in range(5)]
-    assert sorted(version.name for version in lab.source.discover(target("PAGED"))) == sorted(made)
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_aliases_of_many_models(lab: Lab, slash: str) -> None:
+    """More models than are asked for one by one: their aliases come from a search, by either client."""
+    key = f"MANY{len(slash)}"
+    made = [lab.register(lab.root(lab.run2), lab.run2, **{key: "yes"}) for _ in range(FEW + 2)]
+    lab.client.set_registered_model_alias(made[0].name, "champion", "1")
+    # The registry's address with a slash is for MLflow's own client.
+    source = MlflowSource(lab.server.uri, {**os.environ, "MLFLOW_REGISTRY_URI": lab.server.uri + slash})
+    found = {each.name: each.aliases for each in source.discover(replace(target(key), tags=("{alias}",)))}
+    assert found == {each.name: ("champion",) if each is made[0] else () for each in made}
 
 
 @pytest.mark.parametrize(
