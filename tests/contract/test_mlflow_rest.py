@@ -21,7 +21,7 @@ from publisher.sources.login import Login
 from publisher.sources.mlflow import MlflowSource
 from publisher.sources.rest import RestClient
 from tests.contract.lying_proxy import LyingProxy
-from tests.contract.mlflow_lab import TAG, Lab, fetch, files, target
+from tests.contract.mlflow_lab import Lab, fetch, files, target
 
 BASIC = "Basic " + base64.b64encode(b"someone:canary").decode()
 
@@ -67,14 +67,14 @@ def test_both_clients_see_the_same(lab: Lab, tmp_path: Path) -> None:
     """What is found, read, fetched and written is the same by our client and by MLflow's."""
     for number, source_uri in enumerate((lab.model, f"runs:/{lab.run2}/mymodel", lab.root(lab.run2))):
         run, model = (lab.run3, lab.model_id) if number == 0 else (lab.run2, None)
-        made = lab.register(source_uri, run, model, **{TAG: "true", "MODEL_CLIENT_FOLDER": "client"})
+        made = lab.register(source_uri, run, model, BOTH="true", MODEL_CLIENT_FOLDER="client")
         seen = []
         for registry in (lab.server.uri, lab.server.uri + "/"):  # the latter is for MLflow's own client
             source = MlflowSource(lab.server.uri, {**os.environ, "MLFLOW_REGISTRY_URI": registry})
             assert isinstance(source._client, RestClient) == (registry == lab.server.uri)
             version = source.get(made.name, made.version)
             source.record(version, {"note": "ü ' \" %", "state": str(number)}, ["gone"])
-            again = next(v for v in source.discover(target(TAG)) if v.name == made.name)
+            again = next(v for v in source.discover(target("BOTH")) if v.name == made.name)
             brought = fetch(source, again, tmp_path / f"{number}{len(seen)}")
             seen.append((version.source, version.created, again, files(brought.model), files(brought.client)))
             source.record(again, {"state": "x"}, ["note"])
