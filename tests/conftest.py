@@ -8,9 +8,13 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, database=None)
 settings.load_profile("project")
 
-pytest_plugins = [
+pytest_plugins = [  # one that others import comes before them
     "tests.engines.docker",
     "tests.engines.mlflow",
     "tests.engines.registry",
     "tests.engines.s3",
+    "tests.engines.hub",
+    "tests.engines.buildah",
+    "tests.engines.buildkit",
+    "tests.engines.kaniko",
 ]

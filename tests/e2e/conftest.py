@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,16 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import publisher
-from tests.engines import require
+from tests.engines import debian
 from tests.engines.bare_client import push_layout
-from tests.engines.docker import unavailable
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
 
-PLATFORMS = ("linux/amd64", "linux/arm64")
-# The model's Python is the one that trained it, so the base must be the suite that has it.
-SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
 # Of the person who runs the tests: none of it may reach the publisher under test.
 FOREIGN = ("MLFLOW_", "MODEL_", "PUBLISHER_", "REGISTRY_", "DOCKER_")
 
@@ -74,7 +68,7 @@ def new_workplace(
         lines = [f'mlflow_tracking_uri = "{mlflow_server.uri}"', f'cache_folder = "{cache}"']
         for name, registry in targets.items():
             lines += [f"[targets.{name}]", f'registry = "{registry}"', f'base = "{base}"']
-            lines += [f"platforms = {list(PLATFORMS)}"]
+            lines += [f"platforms = {list(debian.PLATFORMS)}"]
         (folder / "publisher.toml").write_text("\n".join(lines) + "\n")
         return Workplace(folder)
 
@@ -83,29 +77,12 @@ def new_workplace(
 
 @pytest.fixture(scope="session")
 def base_layout() -> Path:
-    """A base image for both platforms as an OCI layout. Kept between runs: it is made of 100 MB of downloads."""
-    require("mmdebstrap", "mmdebstrap")
-    suite = SUITES.get(sys.version_info[:2])
-    if suite is None:
-        unavailable(f"no Debian release has Python {sys.version_info.major}.{sys.version_info.minor}")
-    # Keyed by what makes it, or a broken base image would hide behind the good one of yesterday.
-    seen = hashlib.sha256()
-    for source in sorted((Path(publisher.__file__).parent / "baseimage").rglob("*.py")):
-        seen.update(source.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publisher-tests" / "base"
-    folder = cache / f"{suite}-{seen.hexdigest()[:16]}"
-    if not (folder / "index.json").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f".{folder.name}.{os.getpid()}")
-        wanted = [word for platform in PLATFORMS for word in ("--platform", platform)]
-        Workplace(folder.parent).publisher("base-image", f"oci:{part}", "--suite", suite, *wanted)
-        part.rename(folder)
-    return folder
+    """A base image for both platforms as an OCI layout."""
+    return debian.layout("base")
 
 
 @pytest.fixture(scope="session")
 def base_image(base_layout: Path, registry: RealRegistry) -> str:
     """The same in the registry, as a target's `base` names it."""
-    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    push_layout(base_layout, registry.host, "base/python", minor)
+    push_layout(base_layout, registry.host, "base/python", debian.MINOR)
     return f"{registry.host}/base/python:{{python}}"

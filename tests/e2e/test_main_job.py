@@ -9,8 +9,9 @@ import uuid
 import pytest
 
 from tests import models
-from tests.e2e.conftest import PLATFORMS, NewWorkplace, Workplace
+from tests.e2e.conftest import NewWorkplace, Workplace
 from tests.e2e.published import Published, outcomes, published
+from tests.engines.debian import PLATFORMS
 from tests.engines.docker import Docker, predict
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The real components that the tests and the demo use, from Debian's or Ubuntu's own packages.
+# The real components that the tests and the demo use: Debian's or Ubuntu's own packages, and Go modules.
 # Says what is there at the end, and never fails: what is missing makes tests skip (or fail, where CI=true).
 set -uo pipefail
 
@@ -10,7 +10,10 @@ declare -A PACKAGES=(
   [mmdebstrap]="mmdebstrap debian-archive-keyring"
   [bwrap]="bubblewrap"
   [htpasswd]="apache2-utils"
+  [runc]="runc"
+  [buildah]="buildah"
 )
+PROGRAMS=$(dirname "$0")/programs.sh
 DOCKER_LOG=${DOCKER_LOG:-/var/log/dockerd-by-hand.log}
 BINFMT=/proc/sys/fs/binfmt_misc
 PATH=$PATH:/usr/sbin:/sbin
@@ -37,6 +40,7 @@ install_packages() { # every package that is missing, in one go
   root apt-get -qq update || say "apt-get update failed in part; going on with what is known"
   local known=() package policy=/usr/sbin/policy-rc.d placed=
   for package in "$@"; do
+    if [ "$package" = golang-go ] && too_old_go; then continue; fi
     if apt-cache show "$package" >/dev/null 2>&1; then known+=("$package"); fi
   done
   # A service that starts with its package would fail where no init runs, and docker-registry's takes port 5000.
@@ -49,6 +53,11 @@ install_packages() { # every package that is missing, in one go
   if [ -d /run/systemd/system ] && [[ " $* " == *" docker-registry "* ]]; then
     root systemctl disable --quiet docker-registry # the tests start registries of their own
   fi
+}
+
+too_old_go() { # Debian 12 has 1.19, which neither builds our modules nor fetches a Go that does
+  local candidate; candidate=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^ *Candidate: *//p')
+  [ "${candidate:-(none)}" != "(none)" ] && dpkg --compare-versions "$candidate" lt 2:1.21
 }
 
 start_docker() {
@@ -92,6 +101,7 @@ register_arm64() {
 wanted=()
 for program in "${!PACKAGES[@]}"; do have "$program" || wanted+=(${PACKAGES[$program]}); done
 [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
+if "$PROGRAMS" wants-go && ! too_old_go; then wanted+=(golang-go); fi
 # Recent docker.io only recommends its command line. A docker without dockerd may belong to a daemon elsewhere.
 docker_answers || { have docker && have dockerd; } || wanted+=(docker.io docker-cli)
 emulates_arm64 || have qemu-aarch64-static || wanted+=(qemu-user-static binfmt-support)
@@ -99,6 +109,7 @@ emulates_arm64 || have qemu-aarch64-static || wanted+=(qemu-user-static binfmt-s
 if [ "${#wanted[@]}" -gt 0 ]; then install_packages "${wanted[@]}"; fi
 docker_answers || start_docker
 emulates_arm64 || register_arm64
+"$PROGRAMS" build buildkit kaniko || say "see above: buildkit and kaniko are built from Go modules"
 
 tell() { if "${@:2}"; then say "$1: ready"; else say "$1: missing; tests that need it are skipped"; fi; }
 echo "Engines:"
@@ -108,6 +119,9 @@ tell "base images (mmdebstrap)" have mmdebstrap
 tell "sources shut in (bubblewrap)" have bwrap
 tell "containers (docker)" docker_answers
 tell "arm64 programs (binfmt_misc, qemu)" emulates_arm64
+tell "Dockerfiles (buildkitd, buildx)" "$PROGRAMS" built buildkit
+tell "Dockerfiles (kaniko's executor)" "$PROGRAMS" built kaniko
+tell "Dockerfiles (buildah)" have buildah
 if docker_answers && ! docker info >/dev/null 2>&1; then
   say "docker answers root alone: add yourself to the group docker and log in again"
 fi
