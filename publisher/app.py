@@ -18,10 +18,11 @@ from publisher.explain import Explanation, explain
 from publisher.manual import Change
 from publisher.naming import image_name
 from publisher.paths import is_relative
-from publisher.pipeline import Stages, publish, retag
+from publisher.pipeline import publish, retag
 from publisher.progress import subject_of
 from publisher.settings import TARGET_TAG, Settings
 from publisher.side_by_side import Job
+from publisher.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)

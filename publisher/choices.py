@@ -8,13 +8,25 @@ from publisher import environments
 from publisher.builders.base import Builder
 from publisher.describe import served
 from publisher.domain import Environment, ImageSpec, ModelVersion, Target
-from publisher.errors import BuildError, EngineError
+from publisher.errors import BuildError, EngineError, RequirementsError
 from publisher.sources.base import Fetched, VersionTags
 
 
 def environment_of(version: ModelVersion, target: Target, fetched: Fetched) -> Environment:
     """What the version's image needs for `target`. Raises RequirementsError, ArtifactError."""
     return environments.read(fetched.model, serve=served(VersionTags.read(version)), conda=target.conda)
+
+
+def told(version: ModelVersion, target: Target, fetched: Fetched) -> tuple[str, str]:
+    """The target's base image for the version, and the version's Python, as a Dockerfile of its own may use them.
+
+    Each is empty where the version's files do not tell it: its own Dockerfile need not ask.
+    """
+    try:
+        environment = environment_of(version, target, fetched)
+        return base_name(target, environment)[0], environment.python or ""
+    except (RequirementsError, BuildError):
+        return "", ""
 
 
 def base_name(target: Target, environment: Environment) -> tuple[str, str]:
@@ -59,4 +71,11 @@ def choose(spec: ImageSpec, target: Target, builders: Mapping[str, Builder]) -> 
         if builder and not why_not:
             return builder
         reasons.append(f"{name}: {why_not}")
-    raise EngineError(f"no builder can build this image ({'; '.join(reasons)})")
+    own = spec.context and not spec.context.own
+    raise EngineError(
+        f"no builder can build this image ({'; '.join(reasons)})",
+        hint='The version has a Dockerfile of its own: install an engine, see docs/engines.md, or set templates = "builtin" '
+        f"on the target {target.name} to build it without that."
+        if own
+        else "",
+    )

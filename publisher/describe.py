@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from publisher import runtime
-from publisher.domain import BaseImage, FileSet, ImageSpec, Lock, ModelVersion, Platform, SourceFile, Target
+from publisher.domain import (
+    BaseImage,
+    Context,
+    FileSet,
+    ImageSpec,
+    Lock,
+    ModelVersion,
+    Platform,
+    SourceFile,
+    Target,
+)
 from publisher.errors import ArtifactError
 from publisher.sources.base import Fetched, VersionTags
 
@@ -17,6 +27,7 @@ MODEL = f"{WORKDIR}/model"
 CLIENT = f"{WORKDIR}/client"
 RUNTIME = "/opt/publisher"
 PORT = 8080
+_UNKNOWN = BaseImage("", "", "", "", (0, 0))
 LABEL = "io.github.model-publisher"
 
 
@@ -60,6 +71,23 @@ def describe(
     )
 
 
+def by_dockerfile(version: ModelVersion, target: Target, context: Context) -> ImageSpec:
+    """The image that the version's own Dockerfile makes: what is in it, that alone knows."""
+    return ImageSpec(
+        base=_UNKNOWN,
+        locks={platform: Lock(platform, "", ()) for platform in target.platforms},
+        files=(),
+        entrypoint=(),
+        command=(),
+        environment=(),
+        labels=_labels(version, None),
+        created=version.created.replace(microsecond=0),
+        user="",
+        workdir="",
+        context=context,
+    )
+
+
 def _words(version: ModelVersion, tag: str, text: str) -> list[str]:
     try:
         words = shlex.split(text)
@@ -88,18 +116,19 @@ def _environment(version: ModelVersion) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _labels(version: ModelVersion, base: BaseImage) -> tuple[tuple[str, str], ...]:
+def _labels(version: ModelVersion, base: BaseImage | None) -> tuple[tuple[str, str], ...]:
     """Pre-defined annotation keys (image-spec, "annotations.md"), and ours."""
     labels = {
         "org.opencontainers.image.title": version.name,
         "org.opencontainers.image.version": f"v{version.version}",
         "org.opencontainers.image.source": f"models:/{version.name}/{version.version}",
         "org.opencontainers.image.created": version.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "org.opencontainers.image.base.name": base.name,
-        "org.opencontainers.image.base.digest": base.digest,
         f"{LABEL}.model": version.name,
         f"{LABEL}.version": version.version,
     }
+    if base:
+        labels["org.opencontainers.image.base.name"] = base.name
+        labels["org.opencontainers.image.base.digest"] = base.digest
     if version.run_id:
         labels["org.opencontainers.image.revision"] = version.run_id
         labels[f"{LABEL}.run"] = version.run_id

@@ -74,6 +74,10 @@ class TerminalProgress:
         with self._lock:
             self._line(f"{subject}: {text}" if subject else text)
 
+    def line(self, subject: str, text: str) -> None:
+        with self._lock:
+            self._line(f"  {text}", style="dim")
+
     def _moved(self, subject: str) -> str:
         done, total = self._sums(subject)
         return f"{amount(done)} of {amount(total)}" if total else ""
@@ -98,10 +102,10 @@ class TerminalProgress:
             moved=self._moved(subject),
         )
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, style: str = "") -> None:
         from rich.text import Text  # noqa: PLC0415 - for terminals only
 
-        self._bars.console.print(Text(plain(text)))
+        self._bars.console.print(Text(plain(text), style))
 
 
 def _bars(stream: TextIO) -> RichProgress:

@@ -19,7 +19,7 @@ from publisher.domain import BaseImage, Environment, ModelVersion, Target
 from publisher.errors import HostError, PublisherError
 from publisher.faults import as_ours
 from publisher.naming import image_name
-from publisher.pipeline import Stages
+from publisher.stages import Stages
 
 _log = logging.getLogger(__name__)
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")  # of models that people log today

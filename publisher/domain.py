@@ -101,6 +101,10 @@ class Target:
     constraints: tuple[str, ...] = ()  # PEP 508, on top of the model's own
     sdist: Literal["isolated", "build", "refuse"] = "isolated"
     conda: Literal["refuse", "pip"] = "refuse"
+    # Whose Dockerfile makes the image: "version": the version's own where it has one; "builtin": never that; or a
+    # folder of the site's own templates, which count for every version.
+    templates: str = "version"
+    engine_cache: bool = False  # whether Dockerfile engines may keep their layers in `cache`
 
     def base_for(self, minor: str) -> str | None:
         """The name of the base image for Python `minor` ("": the model does not say); None: there is none."""
@@ -233,8 +237,31 @@ class BaseImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """A build context: a folder, and a Dockerfile in it that says how the image is made.
+
+    `own`: by our templates or the site's; else it is the version's own. `digest`: hex SHA-256 over all files.
+    `bases`: the images that its FROM lines name, as written. `secrets`: files by the id under which a
+    ``RUN --mount=type=secret`` asks for them; they lie outside of `folder`, and in no layer. `cache`: a repository
+    for the engine's own layers, empty for none.
+    """
+
+    folder: Path
+    own: bool
+    digest: str
+    bases: tuple[str, ...] = ()
+    dockerfile: str = "Dockerfile"
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """All that decides the bytes of an image. It knows nothing of Docker."""
+    """All that decides the bytes of an image. It knows nothing of Docker.
+
+    With a `context`, its Dockerfile says what the image is; where that is the version's own, base, locks and files
+    say nothing but the platforms, and of the rest only `labels` and `created` count.
+    """
 
     base: BaseImage
     locks: Mapping[Platform, Lock]
@@ -248,6 +275,7 @@ class ImageSpec:
     workdir: str
     ports: tuple[int, ...] = ()
     bytecode: bool = True
+    context: Context | None = None
 
     @property
     def platforms(self) -> tuple[Platform, ...]:

@@ -96,6 +96,9 @@ class LogProgress:
     def note(self, subject: str, text: str) -> None:
         self.event("warning", text, **_about(subject))
 
+    def line(self, subject: str, text: str) -> None:
+        self.event("debug", text, **_about(subject), stage=self._stages.get(subject, ""))
+
     def done(self, outcome: Outcome) -> None:
         subject = subject_of(outcome.version, outcome.target)
         with self._lock:

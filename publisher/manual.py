@@ -10,7 +10,7 @@ from publisher import status
 from publisher.domain import ModelVersion, Status, Target
 from publisher.faults import as_ours
 from publisher.naming import image_name
-from publisher.pipeline import Stages
+from publisher.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)

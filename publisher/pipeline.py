@@ -4,79 +4,28 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from publisher import scratch
-from publisher.builders.base import Builder, Memory
-from publisher.builders.bases import Bases
-from publisher.choices import base_name, check_python, choose, environment_of
-from publisher.describe import describe
+from publisher.builders.base import Memory
+from publisher.builders.dockerfile import CONTEXT
 from publisher.destinations.base import Destination
-from publisher.domain import BaseImage, Environment, ImageSpec, ModelVersion, Outcome, Target
-from publisher.environments.lock import Resolver
+from publisher.domain import Context, ImageSpec, ModelVersion, Outcome, Target
 from publisher.errors import StoppedError, TagConflictError
 from publisher.faults import as_ours
 from publisher.naming import image_name
-from publisher.progress import Progress, Report, subject_of
+from publisher.preparing import Preparation
+from publisher.progress import Report, subject_of
 from publisher.recording import Record
 from publisher.redaction import redacted
-from publisher.running import Running, Watch
-from publisher.sources.base import Fetched, Source
+from publisher.running import Watch
+from publisher.stages import Clock, Stages
 from publisher.tagging import Tagged, Tagger
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What the way is made of; wiring.py puts it together."""
-
-    source: Source
-    bases: Bases
-    resolver: Resolver
-    builders: Mapping[str, Builder]
-    memory: Memory  # on this machine
-    destination: Callable[[Target], Destination]
-    progress: Progress
-    work_folder: Path | None
-    now: Callable[[], datetime]
-    running: Running = field(default_factory=Running)
-    deadline: timedelta | None = None  # of targets that have none
-    # While this lasts, the cache of this machine loses nothing that is used.
-    holding: Callable[[], AbstractContextManager[None]] = nullcontext
-
-
-@dataclass(slots=True)
-class Clock:
-    """How long each stage took, in seconds, and whether the next one may begin."""
-
-    report: Report
-    watch: Watch
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.watch.enter(name)
-        with self.always(name):
-            yield
-
-    @contextmanager
-    def always(self, name: str) -> Iterator[None]:
-        """A stage behind the commit point: whoever has come so far goes to the end."""
-        self.report.stage(name)
-        begin, outcome = time.monotonic(), "failed"
-        try:
-            yield
-            outcome = "done"
-        finally:
-            self.seconds[name] = time.monotonic() - begin
-            self.report.end(name, self.seconds[name], outcome)
 
 
 def publish(version: ModelVersion, target: Target, stages: Stages, *, force: bool, dry_run: bool) -> Outcome:
@@ -135,6 +84,11 @@ def _publish(
     return replace(outcome, seconds=clock.seconds)
 
 
+def memories(stages: Stages, destination: Destination) -> list[Memory]:
+    """Where earlier builds are found: on this machine first."""
+    return [place for place in (stages.memory, destination.memory()) if place]
+
+
 def retag(version: ModelVersion, target: Target, stages: Stages) -> Outcome:
     """Bring the extra tags of a version that is published already up to date. Raises nothing."""
     report = Report(stages.progress, subject_of(version, target.name))
@@ -165,8 +119,11 @@ class _Work:
         """The whole way. `claimed` returns when the status says that we are at it; `published` begins to write
         that this digest is there, with its extra tags."""
         report, destination = self.clock.report, self.stages.destination(self.target)
-        memory = [place for place in (self.stages.memory, destination.memory()) if place]
-        spec, builder = self._described(memory, claimed)
+        memory = memories(self.stages, destination)
+        spec, builder = self._preparation().described(memory, claimed)
+        if spec.context and not force and (digest := self._same(spec.context, destination)):
+            # A publisher that ended between tag and status has built it: another run would not give the same bytes.
+            return self._finish(spec, digest, published, force=force)
         (self.folder / "build").mkdir()
         with self.clock.stage("build"), destination.ahead(self.image) as early:
             build = builder.build(spec, self.folder / "build", memory, report, early.offer)
@@ -180,27 +137,49 @@ class _Work:
         with self.clock.stage("tag"):
             if standing != digest:
                 destination.tag(build.layout, self.image)
+        kept = [*build.remember, *self.stages.bases.found]
+        done = self._finish(
+            spec, digest, published, lambda: destination.remember(self.image, build.layout, kept), force=force
+        )
+        return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
+
+    def _finish(
+        self,
+        spec: ImageSpec,
+        digest: str,
+        published: Callable[[str, Tagged], Future[None]],
+        meanwhile: Callable[[], None] = lambda: None,
+        *,
+        force: bool,
+    ) -> Outcome:
+        """Behind the commit point: the extra tags, and the status, which is written while `meanwhile` runs."""
         extra = Tagged()
         if self.target.tags:
             with self.clock.always("extra tags"):
                 extra = _tagger(self.target, self.stages).bring(self.version, self.image, digest, force=force)
         with self.clock.always("record"):
             written = published(digest, extra)
-            destination.remember(self.image, build.layout, [*build.remember, *self.stages.bases.found])
+            meanwhile()
             written.result()
         platforms = ", ".join(map(str, spec.platforms))
         reason = "; ".join(filter(None, (f"published for {platforms}", extra.reason)))
-        done = Outcome(
+        return Outcome(
             self.version, self.target.name, "published", reason, self.image, digest, tags=extra.held
         )
-        return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
+
+    def _same(self, context: Context, destination: Destination) -> str:
+        """The digest of the image's tag where that was built from the same context; else empty."""
+        standing = destination.existing(self.image)
+        told = destination.annotations(self.image, standing) if standing else {}
+        return standing if told.get(CONTEXT) == context.digest else ""
 
     def plan(self) -> Outcome:
         """What `run` would do, as far as it can be known without building; writes nothing anywhere."""
-        memory = [
-            place for place in (self.stages.memory, self.stages.destination(self.target).memory()) if place
-        ]
-        spec, builder = self._described(memory, lambda: None)
+        memory = memories(self.stages, self.stages.destination(self.target))
+        spec, builder = self._preparation().described(memory, lambda: None)
+        if spec.context and not spec.context.own:
+            reason = f"would be built by {builder.name} with the version's own Dockerfile"
+            return Outcome(self.version, self.target.name, "planned", reason, self.image)
         wheels = {wheel.sha256: wheel for lock in spec.locks.values() for wheel in lock.wheels}
         size = sum(wheel.size for wheel in wheels.values()) / 1e6
         reason = (
@@ -208,38 +187,8 @@ class _Work:
         )
         return Outcome(self.version, self.target.name, "planned", reason, self.image)
 
-    def _described(self, memory: list[Memory], claimed: Callable[[], None]) -> tuple[ImageSpec, Builder]:
-        with self.clock.stage("fetch"):
-            fetched = self.stages.source.fetch(
-                self.version, self.folder / "files", self.stages.progress, self.clock.report.subject
-            )
-        with self.clock.stage("lock"):
-            environment = environment_of(self.version, self.target, fetched)
-            spec = self._spec(fetched, environment, self._base(environment, memory))
-            claimed()
-        return spec, choose(spec, self.target, self.stages.builders)
-
-    def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
-        """The base image of the version's own Python, or of the target's where it names one."""
-        name, minor = base_name(self.target, environment)
-        base = self.stages.bases.resolve(name, self.target.platforms, memory)
-        check_python(self.target, minor, base.name, base.python)
-        return base
-
-    def _spec(self, fetched: Fetched, environment: Environment, base: BaseImage) -> ImageSpec:
-        version, target = self.version, self.target
-        registered = version.created if target.resolve == "registered" else None
-        resolver = self.stages.resolver.at(target)
-        with ThreadPoolExecutor(max_workers=len(target.platforms)) as pool:
-            locks = pool.map(
-                lambda platform: resolver.lock(environment, platform, base, registered=registered),
-                target.platforms,
-            )
-            found = dict(zip(target.platforms, locks, strict=True))
-        built = (note for lock in found.values() for note in lock.notes)
-        for note in dict.fromkeys((*environment.notes, *built)):
-            self.clock.report.note(note)
-        return describe(version, target, fetched, base, found)
+    def _preparation(self) -> Preparation:
+        return Preparation(self.version, self.target, self.image, self.folder, self.stages, self.clock)
 
     def _conflict(self, standing: str, digest: str) -> TagConflictError:
         return TagConflictError(

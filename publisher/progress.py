@@ -32,6 +32,10 @@ class Progress(Protocol):
         """One line that a person should see: a decision, a warning."""
         ...
 
+    def line(self, subject: str, text: str) -> None:
+        """A line that a tool printed while it works: for those who watch."""
+        ...
+
     def done(self, outcome: Outcome) -> None:
         """What became of a version for a target. Nothing more comes of this subject."""
         ...
@@ -70,6 +74,8 @@ class Silent:
 
     def note(self, subject: str, text: str) -> None: ...
 
+    def line(self, subject: str, text: str) -> None: ...
+
     def done(self, outcome: Outcome) -> None: ...
 
     def polled(self, counts: Mapping[str, int], seconds: float) -> None: ...
@@ -101,6 +107,10 @@ class Both:
     def note(self, subject: str, text: str) -> None:
         self.first.note(subject, text)
         self.second.note(subject, text)
+
+    def line(self, subject: str, text: str) -> None:
+        self.first.line(subject, text)
+        self.second.line(subject, text)
 
     def done(self, outcome: Outcome) -> None:
         self.first.done(outcome)
@@ -138,3 +148,6 @@ class Report:
 
     def note(self, text: str) -> None:
         self.progress.note(self.subject, text)
+
+    def line(self, text: str) -> None:
+        self.progress.line(self.subject, text)

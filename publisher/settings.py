@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,15 @@ class Settings:
     log_level: str = "info"
     local_artifacts: bool | None = None  # None: where the MLflow server is on this machine
     artifact_hosts: tuple[str, ...] = ()  # host[:port], in lower case
+    mirrors: Mapping[str, str] = field(default_factory=dict)  # registry host -> host that has its images too
+    context_limit: int = 64 << 30  # bytes
+    build_logs: Path | None = None  # None: in the cache folder
+    buildx_builder: str | None = None
+    buildkit: str | None = None  # address
+    buildkit_certificates: Path | None = None
+    kaniko: str = "auto"
+    kaniko_executor: Path = Path("/kaniko/executor")
+    kaniko_image: str = "gcr.io/kaniko-project/executor:v1.24.0"
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -117,6 +126,15 @@ def load(
         log_level=keys.log_level,
         local_artifacts=keys.local_artifacts,
         artifact_hosts=keys.artifact_hosts,
+        mirrors=keys.mirrors,
+        context_limit=keys.context_limit,
+        build_logs=keys.build_logs and keys.build_logs.absolute(),
+        buildx_builder=keys.buildx_builder,
+        buildkit=keys.buildkit,
+        buildkit_certificates=keys.buildkit_certificates and keys.buildkit_certificates.absolute(),
+        kaniko=keys.kaniko,
+        kaniko_executor=keys.kaniko_executor,
+        kaniko_image=keys.kaniko_image,
     )
 
 

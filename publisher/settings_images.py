@@ -16,10 +16,12 @@ from publisher.domain import Target
 from publisher.extra_tags import fill, placeholders
 from publisher.naming import LONGEST
 from publisher.oci.hosts import is_loopback
+from publisher.oci.identity import registry_host
 from publisher.oci.reference import Reference, is_tag
 
 BASE = 'an image reference, oci:DIR, or a table such as { "3.11" = "docker.io/library/python:3.11-slim" }'
 REGISTRY = "host[:port][/prefix] in lower case, such as quay.io/team, or oci:DIR"
+MIRRORS = 'a table such as { "docker.io" = "mirror.example.org:5000" }'
 TAGS = 'a list of tags such as ["{alias}", "{version}-{date}"]'
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Target)}
 
@@ -140,3 +142,23 @@ def one_base(value: str) -> str:
     elif not value[4:].strip():
         raise ValueError("expected an image reference, or oci:DIR")
     return value
+
+
+def reference_of(value: str) -> str:
+    reference(value, value)
+    return value
+
+
+def mirrors(value: object) -> dict[str, str]:
+    """In a variable: ``docker.io=mirror.example.org:5000,quay.io=…``."""
+    if isinstance(value, str):
+        value = dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
+    if not isinstance(value, dict):
+        raise ValueError(f"expected {MIRRORS}")  # noqa: TRY004 - what pydantic takes for a fault
+    found = {}
+    for host, mirror in value.items():
+        for text in (host, mirror):
+            if not isinstance(text, str) or registry_host(text) is None or "/" in text:
+                raise ValueError(f"expected {MIRRORS}, got {text!r}")
+        found[registry_host(host) or ""] = mirror.lower()
+    return found

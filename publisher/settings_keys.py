@@ -20,7 +20,8 @@ BASE = "docker.io/library/python:{python}-slim"
 
 # In TOML a number without quotes is natural for these.
 _Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
-_Folder = AfterValidator(lambda path: path.expanduser())
+_Folder = AfterValidator(lambda path: path and path.expanduser())
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class TargetKeys(BaseModel):
@@ -40,7 +41,13 @@ class TargetKeys(BaseModel):
         values.platforms(values.PLATFORMS), description="a list"
     )
     base: Annotated[Any, PlainValidator(images.base)] = Field(BASE, description=images.BASE)
-    builder: Literal["auto", "layers"] = Field(images.DEFAULTS["builder"], description="auto or layers")
+    builder: Literal["auto", "layers", "buildx", "kaniko", "buildah"] = Field(
+        images.DEFAULTS["builder"], description="auto, layers, buildx, kaniko or buildah"
+    )
+    templates: Annotated[str, AfterValidator(values.templates)] = Field(
+        images.DEFAULTS["templates"], description=values.TEMPLATES
+    )
+    engine_cache: bool = Field(images.DEFAULTS["engine_cache"], description="true or false")
     image: Annotated[str, AfterValidator(images.image)] = Field(
         images.DEFAULTS["image"], description="a template such as {registry}/{model}:v{version}"
     )
@@ -121,6 +128,27 @@ class Keys(BaseSettings):
     )
     local_artifacts: bool | None = Field(None, description="true or false")
     artifact_hosts: Annotated[Any, PlainValidator(values.hosts)] = Field((), description="a list of hosts")
+    mirrors: Annotated[Any, PlainValidator(images.mirrors)] = Field({}, description=images.MIRRORS)
+    context_limit: Annotated[Any, PlainValidator(values.context)] = Field(
+        "64GiB", validate_default=True, description=SIZE
+    )
+    build_logs: Annotated[Path | None, AfterValidator(lambda path: path and path.expanduser())] = Field(
+        None, description="a folder"
+    )
+    buildx_builder: str | None = Field(None, pattern=_NAME, description="the name of a builder of buildx")
+    buildkit: Annotated[str | None, AfterValidator(values.buildkit)] = Field(
+        None, description=values.BUILDKIT
+    )
+    buildkit_certificates: Annotated[Path | None, _Folder] = Field(
+        None, description="a folder with ca.pem, cert.pem and key.pem"
+    )
+    kaniko: Literal["auto", "here", "docker", "podman"] = Field(
+        "auto", description="auto, here, docker or podman"
+    )
+    kaniko_executor: Path = Field(Path("/kaniko/executor"), description="the path of kaniko's executor")
+    kaniko_image: Annotated[str, AfterValidator(images.reference_of)] = Field(
+        "gcr.io/kaniko-project/executor:v1.24.0", description="an image reference"
+    )
     targets: dict[TargetName, TargetKeys] = Field(
         default_factory=dict, description="tables [targets.NAME], NAME of letters, digits, - and _"
     )

@@ -19,6 +19,7 @@ ALIASES = {
 }
 # PUBLISHER_CONFIG is the flag --config, PUBLISHER_TARGET the name of the target that REGISTRY_URL implies.
 _NO_KEYS = {"PUBLISHER_CONFIG", "PUBLISHER_TARGET"}
+_FOLDERS = (("cache_folder",), ("work_folder",), ("build_logs",), ("buildkit_certificates",))
 _TARGETS = "PUBLISHER_TARGETS__"
 # Kubernetes sets such variables in every pod for a Service named publisher or publisher-…
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -161,7 +162,8 @@ def _anchored(layer: Layer, folder: Path) -> Layer:
             layer[path] = replace(given, value=names)
         if not isinstance(value, str) or not value.strip():
             continue
-        if path in (("cache_folder",), ("work_folder",)) or (path[-1] == "ca_file" and len(path) == 3):
+        named = path[-1] == "templates" and value.strip() not in ("version", "builtin")
+        if path in _FOLDERS or (len(path) == 3 and (path[-1] == "ca_file" or named)):
             layer[path] = replace(given, value=str(folder / Path(value.strip()).expanduser()))
         elif path[-1] in ("registry", "base") and len(path) == 3:
             layer[path] = replace(given, value=_anchored_layout(value, folder))

@@ -18,6 +18,8 @@ from publisher.quantities import size as parsed_size
 
 PLATFORMS = tuple(f"linux/{architecture}" for architecture in MACHINES)
 INDEX = "corp=https://pypi.example.org/simple"
+TEMPLATES = "version, builtin, or a folder of templates"
+BUILDKIT = "the address of a BuildKit, such as unix:///run/buildkit/buildkitd.sock or tcp://buildkit:1234"
 REALM = "hosts without port, such as auth.example.org"
 _LEAST_MEMORY = 128 << 20  # bytes; one publication alone needs it
 _LEAST_CHUNK = 1 << 20
@@ -132,6 +134,27 @@ def realms(value: object) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
             raise ValueError(f"expected {REALM}, got {name!r}")
     return tuple(dict.fromkeys(found))
+
+
+def templates(value: str) -> str:
+    if value in ("version", "builtin"):
+        return value
+    path = Path(value).expanduser()
+    if not path.is_dir():
+        raise ValueError(f"expected {TEMPLATES}, and there is no folder {value!r}")
+    return str(path.absolute())
+
+
+def buildkit(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(
+        r"(unix:///|tcp://|docker-container://|kube-pod://)[!-~]+", value
+    ):
+        raise ValueError(f"expected {BUILDKIT}, got {value!r}")
+    return value
+
+
+def context(value: object) -> int:
+    return _at_least(1 << 20, value) or 0
 
 
 def chunk(value: object) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -137,7 +137,9 @@ class Tagger:
             name = _beside(image, tag.name)
             standing = self.destination.existing(name)
             if standing != digest:
-                origin = _Origin.read(version, self.destination.origin(name, standing) if standing else "")
+                origin = _Origin.read(
+                    version, self.destination.annotations(name, standing) if standing else {}
+                )
                 if standing and not origin.ours and not force:
                     notes.append(
                         f"{tag.name} stays: it is {standing[:19]}…, no image of this model (--force moves it)"
@@ -171,6 +173,9 @@ class Tagger:
         self.source.record(version, status.to_tags(now, name), status.stale(version.tags, now, name))
 
 
+_SOURCE = "org.opencontainers.image.source"
+
+
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """Which version of the model an image says that it was made from; empty for another's image."""
@@ -178,8 +183,8 @@ class _Origin:
     version: str = ""
 
     @classmethod
-    def read(cls, version: ModelVersion, source: str) -> _Origin:
-        prefix = f"models:/{version.name}/"
+    def read(cls, version: ModelVersion, annotations: Mapping[str, str]) -> _Origin:
+        prefix, source = f"models:/{version.name}/", annotations.get(_SOURCE, "")
         number = source.removeprefix(prefix) if source.startswith(prefix) else ""
         return cls(number if re.fullmatch(r"[0-9]{1,18}", number) else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -12,9 +12,11 @@ from publisher.admission import Admission, for_builds, publications
 from publisher.app import App
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
+from publisher.builders.dockerfile import DockerfileBuilder, Engine
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.cache_folder import CacheFolder
+from publisher.contexts import Contexts
 from publisher.destinations.base import Destination
 from publisher.destinations.layout import LayoutDestination
 from publisher.destinations.registry import RegistryDestination
@@ -23,16 +25,17 @@ from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
 from publisher.environments.lock import Resolver
 from publisher.oci import access
-from publisher.oci.credentials import Credentials
+from publisher.oci.access import Access
+from publisher.oci.credentials import Credentials, docker_accounts
 from publisher.oci.images import Images
 from publisher.oci.reference import Reference
 from publisher.oci.registry import Registries
-from publisher.pipeline import Stages
 from publisher.progress import Progress
 from publisher.redaction import redacted
 from publisher.running import Running
 from publisher.settings import Settings
 from publisher.sources.mlflow import MlflowSource
+from publisher.stages import Stages
 
 
 @contextmanager
@@ -48,19 +51,23 @@ def connect(
     """
     redacted.learn_environment(environ)
     reached = access.of_targets(settings.targets)
-    registries = Registries(Credentials.load(environ, list(reached), redacted.learn), reached)
-    images = Images(registries)
+    credentials = Credentials.load(environ, list(reached), redacted.learn)
+    registries = Registries(credentials, reached)
+    images = Images(registries, settings.mirrors)
     cache = Cache(settings.cache_folder)
     bases = Bases(images, settings.cache_folder, cache.keep)
     indexes = [Index.load(environ, target.index) for target in settings.targets]
     at_indexes = partial(prepare, indexes=indexes, environ=environ)
     memory = settings.memory or machine.memory()
     parallel = settings.parallel or publications(machine.processors(), memory)
-    builders: dict[str, Builder] = {
-        "layers": LayerBuilder(
-            images, bases, cache, prepare=at_indexes, admission=Admission(for_builds(memory, parallel))
-        )
-    }
+    layers = LayerBuilder(
+        images, bases, cache, prepare=at_indexes, admission=Admission(for_builds(memory, parallel))
+    )
+    accounts = partial(docker_accounts, credentials)
+    logs = settings.build_logs or settings.cache_folder / "logs"
+    builders: dict[str, Builder] = {layers.name: layers}  # in this order `auto` tries them
+    for engine in _engines(settings, environ, reached):
+        builders[engine.name] = DockerfileBuilder(engine, environ, accounts, logs)
 
     def destination(target: Target) -> Destination:
         if target.layout_folder is not None:
@@ -76,6 +83,7 @@ def connect(
     for place in (settings.work_folder, settings.cache_folder):
         scratch.reap(place)
     stages = Stages(
+        contexts=Contexts(settings.context_limit),
         source=MlflowSource(
             settings.mlflow_tracking_uri,
             environ,
@@ -95,3 +103,10 @@ def connect(
         holding=CacheFolder(settings.cache_folder).in_use,
     )
     yield App(settings, stages, parallel)
+
+
+def _engines(
+    settings: Settings, environ: Mapping[str, str], reached: Mapping[str, Access]
+) -> Iterator[Engine]:
+    """The engines that run Dockerfiles, the one that `auto` prefers first."""
+    yield from ()

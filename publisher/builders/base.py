@@ -50,12 +50,19 @@ Ready = Callable[[str, int, Blob], None]
 
 
 class Builder(Protocol):
-    """One engine."""
+    """One engine. `by_dockerfile`: it builds nothing but a spec with a context."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def by_dockerfile(self) -> bool: ...
 
     def check(self, spec: ImageSpec) -> str:
-        """Why this engine cannot build `spec`; empty when it can. Quick, and without effect."""
+        """Why this engine cannot build `spec`; empty when it can. Quick, and without effect.
+
+        Asked before our own templates are rendered, so a spec without a context is one that will get ours.
+        """
         ...
 
     def build(

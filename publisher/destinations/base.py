@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -52,9 +52,8 @@ class Destination(Protocol):
         """
         ...
 
-    def origin(self, image: str, digest: str) -> str:
-        """What the manifest `digest` in the image's repository says that it was made from: its annotation
-        ``org.opencontainers.image.source``; empty where it says nothing."""
+    def annotations(self, image: str, digest: str) -> Mapping[str, str]:
+        """What the manifest `digest` in the image's repository says of itself."""
         ...
 
     def also(self, image: str, digest: str, name: str) -> None:
@@ -70,9 +69,9 @@ class Destination(Protocol):
         ...
 
 
-def origin_of(manifest: bytes) -> str:
-    """The annotation that `Destination.origin` tells."""
+def annotations_of(manifest: bytes) -> Mapping[str, str]:
+    """What `Destination.annotations` tells."""
     try:
-        return str(json.loads(manifest)["annotations"]["org.opencontainers.image.source"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        return {str(key): str(value) for key, value in json.loads(manifest)["annotations"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

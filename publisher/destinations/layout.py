@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
-from publisher.destinations.base import Early, origin_of
+from publisher.destinations.base import Early, annotations_of
 from publisher.errors import BuildError
 from publisher.oci import layout_folder
 from publisher.oci.layout import Blob, Layout
@@ -57,8 +57,8 @@ class LayoutDestination:
     def remove(self, image: str, digest: str, extra: Sequence[str]) -> None:
         layout_folder.forget(self.folder, digest)
 
-    def origin(self, image: str, digest: str) -> str:
-        return origin_of(layout_folder.read(self.folder, digest=digest).manifests[digest])
+    def annotations(self, image: str, digest: str) -> Mapping[str, str]:
+        return annotations_of(layout_folder.read(self.folder, digest=digest).manifests[digest])
 
     def also(self, image: str, digest: str, name: str) -> None:
         layout_folder.write(layout_folder.read(self.folder, digest=digest), self.folder, [self._name(name)])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
-from publisher.destinations.base import Early, origin_of
+from publisher.destinations.base import Early, annotations_of
 from publisher.destinations.memory import RegistryMemory
 from publisher.errors import BuildError, PublisherError, RegistryError
 from publisher.naming import parse
@@ -125,9 +125,9 @@ class RegistryDestination:
                 if found and found.digest == digest:
                     registry.delete_manifest(name, each)
 
-    def origin(self, image: str, digest: str) -> str:
+    def annotations(self, image: str, digest: str) -> Mapping[str, str]:
         found = self._manifest(image, digest)
-        return origin_of(found[1]) if found else ""
+        return annotations_of(found[1]) if found else {}
 
     def also(self, image: str, digest: str, name: str) -> None:
         found, other = self._manifest(image, digest), parse(name)

@@ -17,8 +17,8 @@ from publisher.explain.findings import Explanation, Finding, Forecast, ForTarget
 from publisher.explain.version import Subject
 from publisher.extra_tags import wanted
 from publisher.naming import image_name
-from publisher.pipeline import Stages
 from publisher.progress import subject_of
+from publisher.stages import Stages
 
 
 def explain(

@@ -9,8 +9,8 @@ from pathlib import Path
 from publisher.describe import served
 from publisher.domain import ModelVersion
 from publisher.explain.findings import Finding, step
-from publisher.pipeline import Stages
 from publisher.sources.base import Examined, Part, VersionTags
+from publisher.stages import Stages
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from publisher.errors import SettingsError
 from publisher.oci import credential_helpers as helpers
 from publisher.oci.docker_config import Source, sources
 from publisher.oci.identity import BasicAuth, Identity, places, registry_host
+from publisher.oci.reference import Reference
 
 __all__ = ["BasicAuth", "Credentials"]
 
@@ -127,3 +128,24 @@ def _environment(environ: Mapping[str, str], registry_hosts: Sequence[str]) -> d
             hint="Set REGISTRY_URL to their registry, and keep the others' in Docker's config.json",
         )
     return {host: BasicAuth(user, token) for host in hosts}
+
+
+def docker_accounts(credentials: Credentials, references: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The entries of a Docker config.json's "auths" for the repositories that `references` name, and no others.
+
+    https://docs.docker.com/reference/cli/docker/login/ tells of the file; Docker Hub has a name of its own there.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for text in references:
+        try:
+            repository = Reference.parse(text).repository
+        except ValueError:
+            continue
+        auth = credentials.identity(repository.host, repository.name).auth
+        if auth is None:
+            continue
+        host = "https://index.docker.io/v1/" if repository.host == "docker.io" else repository.host
+        found[host] = {"auth": auth.header().removeprefix("Basic ")}
+        if auth.identity_token:
+            found[host] |= {"identitytoken": auth.identity_token}
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -23,6 +23,7 @@ class Images:
     """Reads images. Safe for several threads. A name is looked up once: what it meant then is what it means to the end of the run."""
 
     registries: Registries
+    mirrors: Mapping[str, str] = field(default_factory=dict)  # host -> host that is asked first
     _known: dict[str, Layout] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,8 +49,12 @@ class Images:
         except ValueError as error:
             raise BuildError(str(error)) from error
         repository = reference.repository
-        registry = self.registries.at(repository.host)
-        found = registry.get_manifest(repository.name, reference.name)
+        mirror = self.mirrors.get(repository.host)
+        places = [repository, *([Repository(mirror, repository.name)] if mirror else [])][::-1]
+        for repository in places:
+            registry = self.registries.at(repository.host)
+            if found := registry.get_manifest(repository.name, reference.name):
+                break
         if found is None:
             raise RegistryError(
                 f"there is no image {name}",

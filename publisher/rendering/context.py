@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from publisher.domain import ModelVersion, Platform, Target
+from publisher.domain import ImageSpec, ModelVersion, Platform, Target
 
 # docs/templates.md has this table, held true by a test. The first seven are those of the documents' scripts.
 NAMES: Mapping[str, str] = {
@@ -29,6 +29,20 @@ NAMES: Mapping[str, str] = {
     "labels": "the labels of the image, by their keys; in Jinja2's form only",
     "tags": "every tag of the version and of its model, by its key; in Jinja2's form only",
 }
+# Known where the environment is locked: in our own templates and in a site's.
+OF_IMAGE: Mapping[str, str] = {
+    "files": "folders of the build context, each a `folder` and its `destination` in the image",
+    "local_wheels": "whether environment/wheels has wheels that no package index has",
+    "prefix": "the folder of the virtual environment in the image",
+    "entrypoint": "the words of the entry point, a list",
+    "command": "the words of the command, a list",
+    "variables": "the environment variables of the image, by their names",
+    "user": "the numeric user, such as `10001:10001`",
+    "workdir": "the working directory",
+    "ports": "the ports that are served, a list; empty where the model is not served",
+}
+ENVIRONMENT_FILES = ("requirements_file", "conda_file", "python_env_file")
+PREFIX = "/opt/venv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +66,11 @@ class Facts:
         return self.target.platforms
 
 
-def context(facts: Facts) -> dict[str, Any]:
-    """The values of NAMES, and every tag whose key is a name and none of those, under its own key."""
+def context(facts: Facts, spec: ImageSpec | None = None) -> dict[str, Any]:
+    """The values of NAMES, and every tag whose key is a name and none of those, under its own key.
+
+    With `spec`, those of OF_IMAGE too, besides the ones that tell of the folder.
+    """
     tags = dict(facts.version.effective_tags)
     own: dict[str, Any] = {
         "model_name": facts.version.name,
@@ -69,10 +86,19 @@ def context(facts: Facts) -> dict[str, Any]:
         "platforms": [str(platform) for platform in facts.platforms],
         "base_image": facts.base_image,
         "python_version": facts.python_version,
-        **{
-            name: facts.files.get(name, "") for name in ("requirements_file", "conda_file", "python_env_file")
-        },
+        **{name: facts.files.get(name, "") for name in ENVIRONMENT_FILES},
         "labels": dict(facts.labels),
         "tags": tags,
     }
+    if spec:
+        own |= {
+            "prefix": PREFIX,
+            "entrypoint": list(spec.entrypoint),
+            "command": list(spec.command),
+            "variables": dict(spec.environment),
+            "labels": dict(spec.labels),
+            "user": spec.user,
+            "workdir": spec.workdir,
+            "ports": list(spec.ports),
+        }
     return {**{key: value for key, value in tags.items() if key.isidentifier()}, **own}

@@ -18,6 +18,9 @@ from publisher.rendering.values import Values, has_marks
 _DIRECTIVE = re.compile(r"\s*#\s*[A-Za-z]+\s*=")
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<<-?\s*([\"']?)([A-Za-z_][A-Za-z0-9_]*)\1")
+_SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+_FROM = re.compile(r"--(?:mount=\S*?\b)?from=([^\s,]+)")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
 _COMMANDS = ("RUN", "CMD", "ENTRYPOINT", "SHELL")
 _PAIRS = ("ENV", "LABEL", "ARG")
 
@@ -59,6 +62,39 @@ def instructions(text: str) -> Iterator[Instruction]:
                 if parts[-1].strip() == end:
                     break
         yield Instruction(keyword, "".join(parts), begin + 1, bool(ends))
+
+
+def images(text: str) -> tuple[str, ...]:
+    """The images that a Dockerfile is built from, as it names them: FROM, ``--from``, and its syntax directive.
+
+    Variables get the default of an ARG before the first FROM; what stays unknown is left out.
+    """
+    found = [m[1] for line in text.splitlines()[:1] if (m := _SYNTAX.match(line.strip()))]
+    stages, arguments_ = {"scratch"}, {}
+    for number, each in enumerate(instructions(text)):
+        words = arguments(each.text).replace("\\\n", " ").split()
+        if each.keyword == "ARG" and len(stages) == 1 and words:
+            name, _, value = words[0].partition("=")
+            arguments_[name] = value.strip("\"'")
+        elif each.keyword == "FROM":
+            plain = [word for word in words if not word.startswith("--")]
+            if plain and plain[0].lower() not in stages:
+                found.append(_known(plain[0], arguments_))
+            stages.add(plain[2].lower() if len(plain) > 2 else f" {number}")
+        elif each.keyword in ("COPY", "ADD", "RUN"):
+            names = _FROM.findall(each.text)
+            found += [
+                _known(name, arguments_)
+                for name in names
+                if name.lower() not in stages and not name.isdigit()
+            ]
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _known(name: str, arguments_: dict[str, str]) -> str:
+    """`name` with its variables replaced; empty where one is not known."""
+    filled = _VARIABLE.sub(lambda m: arguments_.get(m[1] or m[3]) or m[2] or "$", name)
+    return "" if "$" in filled else filled
 
 
 def fill(text: str, values: Values) -> str:

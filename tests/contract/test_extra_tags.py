@@ -118,7 +118,8 @@ class Place:
         """The version whose image the tag holds now; empty where there is none."""
         image = image_name(self.target, self.source.get(self.model, "1")).rpartition(":")[0] + f":{tag}"
         digest = self.destination.existing(image)
-        return self.destination.origin(image, digest).rpartition("/")[2] if digest else ""
+        told = self.destination.annotations(image, digest) if digest else {}
+        return told.get("org.opencontainers.image.source", "").rpartition("/")[2]
 
     def told(self, number: str) -> Status:
         found = status.read(self.source.get(self.model, number).tags, self.target.name)

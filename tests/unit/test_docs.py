@@ -82,6 +82,12 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "model_version": "7",
         "local_artifacts": "true",
         "artifact_hosts": "a:1, b",
+        "mirrors": "docker.io=mirror.example.org:5000",
+        "context_limit": "3GiB",
+        "buildx_builder": "big",
+        "buildkit": "tcp://buildkit:1234",
+        "kaniko": "podman",
+        "kaniko_image": "quay.io/b/executor:v1",
     }
     base = {"MLFLOW_TRACKING_URI": "http://a", "PUBLISHER_TARGETS__X__REGISTRY": "quay.io/a"}
     before = load({}, base)
@@ -99,6 +105,8 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "platforms": "linux/arm64",
         "base": "quay.io/b",
         "builder": "layers",
+        "templates": "builtin",
+        "engine_cache": "true",
         "image": "{registry}/b:{version}",
         "tags": "{alias}, latest",
         "cache": "",

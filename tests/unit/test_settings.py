@@ -111,7 +111,7 @@ def test_all_faults_come_at_once_with_their_keys_and_places() -> None:
         tokn = 1
         [targets.my-target]
         registry = "quay.io/team"
-        builder = "kaniko"
+        builder = "bazel"
         pythn = "3.11"
         [targets.two]
         insecure = "maybe"
@@ -125,7 +125,7 @@ def test_all_faults_come_at_once_with_their_keys_and_places() -> None:
         "the flag --jobs: expected a whole number from 1 to 64, got 'many'",
         "PUBLISHER_JOB in the environment: unknown key; did you mean PUBLISHER_JOBS?",
         "PUBLISHER_TARGETS__MY_TARGET__RESOLVE in the environment: expected registered or latest, got 'newest'",
-        "targets.my-target.builder in publisher.toml: expected auto or layers, got 'kaniko'",
+        "targets.my-target.builder in publisher.toml: expected auto, layers, buildx, kaniko or buildah, got 'bazel'",
         "targets.my-target.pythn in publisher.toml: unknown key; did you mean python?",
         f"targets.two in publisher.toml: has no registry: {registry}",
         "targets.two.insecure in publisher.toml: expected true or false, got 'maybe'",
@@ -304,7 +304,7 @@ def test_a_password_in_the_wrong_place_is_refused_and_not_shown(environ: dict[st
         ('base = "docker.io/library/python:{py}"', "{py} is not a placeholder here; known: {python}"),
         ('base = "Not An Image"', "does not make an image reference"),
         ('tag = "a`b"', "expected a tag's key: letters, digits and _ . - : /"),
-        ('builder = "kaniko"', "expected auto or layers"),
+        ('builder = "bazel"', "expected auto, layers, buildx, kaniko or buildah"),
         ('resolve = "newest"', "expected registered or latest"),
         ('platfroms = ["linux/arm64"]', "did you mean platforms?"),
         ('username = "x"', "credentials are no settings"),

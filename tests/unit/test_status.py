@@ -131,6 +131,7 @@ def test_the_fingerprint_is_stable() -> None:
         {"constraints": "constraints.txt"},
         {"sdist": "refuse"},
         {"conda": "pip"},
+        {"templates": "builtin"},
         {"base": {"3.11": "python:3.11"}},
     ],
 )
@@ -154,6 +155,7 @@ def test_no_setting_is_forgotten() -> None:
         {"ca_file": "ca.pem"},
         {"token_realms": ("auth.example.org",)},
         {"chunk_size": 1 << 20},
+        {"engine_cache": True},
         {"api_path": "/hub"},
         {"deadline": timedelta(hours=2)},
         {"tag": "T"},

@@ -41,10 +41,13 @@ class LayerBuilder:
     bases: Bases
     cache: Cache
     name: str = "layers"
+    by_dockerfile: bool = False
     prepare: Prepare = lambda _: None  # gives a session accounts and certificates of the package indexes
     admission: Admission = field(default_factory=Admission)
 
     def check(self, spec: ImageSpec) -> str:
+        if spec.context:
+            return "the image is made by a Dockerfile, and it runs none"
         foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
         return f"it has no wheels for {', '.join(foreign)}" if foreign else ""
 

@@ -12,25 +12,10 @@ from publisher.domain import ImageSpec, Platform
 from publisher.errors import BuildError
 from publisher.oci.images import select
 from publisher.oci.layer import Layer
-from publisher.oci.layout import (
-    CONFIG,
-    INDEX,
-    LAYER_GZIP,
-    LAYER_TAR,
-    MANIFEST,
-    Blob,
-    BytesBlob,
-    Descriptor,
-    Layout,
-    encode,
-)
+from publisher.oci.layout import CONFIG, INDEX, MANIFEST, Blob, BytesBlob, Descriptor, Layout, encode
+from publisher.oci.normalise import ANNOTATED, layer
 
-_FROM_DOCKER = {
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar": LAYER_TAR,
-}
 _MOST_LAYERS = 127  # the overlay file system's limit, which engines share
-_ANNOTATED = "org.opencontainers.image."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +32,14 @@ def compose(
     manifests: dict[str, bytes] = {}
     found: dict[str, Blob] = {}
     sizes: dict[str, int] = {}
-    annotations = {key: value for key, value in spec.labels if key.startswith(_ANNOTATED)}
+    annotations = {key: value for key, value in spec.labels if key.startswith(ANNOTATED)}
     children = []
     for platform in spec.platforms:
         child = select(base, platform)
         if child is None:
             raise BuildError(f"the base image {spec.base.name} is not there for {platform}")
-        below = [_normal(layer) for layer in base.layers(child.digest)]
-        own = [layer.descriptor() for _, layer in content[platform].layers]
+        below = [layer(each) for each in base.layers(child.digest)]
+        own = [made.descriptor() for _, made in content[platform].layers]
         if len(below) + len(own) > _MOST_LAYERS:
             raise BuildError(f"the image would have {len(below) + len(own)} layers, more than engines take")
         config = encode(_config(spec, platform, base.config(child.digest), content[platform]))
@@ -64,15 +49,15 @@ def compose(
                 "schemaVersion": 2,
                 "mediaType": MANIFEST,
                 "config": config_descriptor.json(),
-                "layers": [layer.json() for layer in [*below, *own]],
+                "layers": [each.json() for each in [*below, *own]],
                 "annotations": annotations,
             }
         )
         children.append(Descriptor.of(MANIFEST, manifest, platform=platform))
         manifests[children[-1].digest] = manifest
         found[config_descriptor.digest] = BytesBlob(config)
-        found |= {layer.digest: base.blobs[layer.digest] for layer in below}
-        found |= {layer.digest: blobs[layer.digest] for layer in own}
+        found |= {each.digest: base.blobs[each.digest] for each in below}
+        found |= {each.digest: blobs[each.digest] for each in own}
         sizes |= {part.digest: part.size for part in [config_descriptor, *below, *own]}
     index = encode(
         {
@@ -84,10 +69,6 @@ def compose(
     )
     top = Descriptor.of(INDEX, index)
     return Layout(top, {**manifests, top.digest: index}, found, sizes)
-
-
-def _normal(layer: Descriptor) -> Descriptor:
-    return Descriptor(_FROM_DOCKER.get(layer.media_type, layer.media_type), layer.digest, layer.size)
 
 
 def _config(spec: ImageSpec, platform: Platform, base: Mapping[str, Any], content: Content) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Tools that build: their output streams to whoever watches and to a log file, and its end is in the error."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from publisher.builders.failures import failure
+from publisher.errors import EngineError
+from publisher.progress import Report
+from publisher.redaction import redacted
+
+TAIL = 20  # lines in an error
+_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_LONGEST = 4000  # characters of a line; a progress bar without line ends is one line
+_ASK = 30.0  # seconds for a question about what an engine is and can do
+
+
+@dataclass(slots=True)
+class Commands:
+    """Runs the commands of one build. `log`: the file that has all of their output, made with the first line.
+
+    `environment` is the whole environment of the tools. What is written or told has no secret that is known.
+    """
+
+    report: Report
+    log: Path
+    environment: Mapping[str, str]
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        what: str,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        source: BinaryIO | None = None,
+        sink: BinaryIO | None = None,
+    ) -> None:
+        """Run `command` to its end, in `folder`. `what` it does is told in the error: ``the build for linux/arm64``.
+
+        `source` is its stdin. With `sink`, stdout goes there and is no output. `environment` is added to ours.
+        Raises EngineError where it is not there or is killed, and what failures.py makes of another end;
+        whatever the report's check raises ends the command and all that it started.
+        """
+        words = [str(word) for word in command]
+        self.tail.clear()
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env={**self.environment, **(environment or {})},
+                stdin=source or subprocess.DEVNULL,
+                stdout=sink or subprocess.PIPE,
+                stderr=subprocess.PIPE if sink else subprocess.STDOUT,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        except OSError as error:
+            raise EngineError(f"{words[0]} cannot be started: {error.strerror}") from error
+        stream = process.stderr if sink else process.stdout
+        assert stream is not None  # noqa: S101 - it is a pipe
+        try:
+            with self._opened() as log:
+                for line in self._lines(stream):
+                    log.write(f"{line}\n")
+                    log.flush()
+                    self.tail.append(line)
+                    self.report.line(line)
+            code = self._ended(process)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            stream.close()
+        if code:
+            raise failure(words[0], what, code, list(self.tail), self.log)
+
+    def _opened(self) -> IO[str]:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return os.fdopen(os.open(self.log, flags, 0o600), "w", encoding="utf-8", errors="replace")
+
+    def _lines(self, stream: IO[bytes]) -> Iterator[str]:
+        """Lines as they come; between them, and at least every half second, the report's check."""
+        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+        def read() -> None:
+            with suppress(OSError, ValueError):  # closed because the command was ended
+                while line := stream.readline(_LONGEST):
+                    lines.put(line)
+            lines.put(None)
+
+        threading.Thread(target=read, name="output", daemon=True).start()
+        while True:
+            self.report.check()
+            try:
+                line = lines.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if line is None:
+                return
+            text = line.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
+            if text:
+                yield redacted(text)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """The exit code: a tool may close its output and work on."""
+        while True:
+            self.report.check()
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(0.5)
+
+
+def ask(command: Sequence[str | Path], environment: Mapping[str, str]) -> str | None:
+    """What a command prints that ends at once; None where it is not there, fails or takes too long."""
+    try:
+        done = subprocess.run(
+            [str(word) for word in command],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_ASK,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+
+
+def program(environment: Mapping[str, str], *names: str) -> str | None:
+    """The path of the first of `names` that is there."""
+    return next(
+        (found for name in names if (found := shutil.which(name, path=environment.get("PATH")))), None
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command with all that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        if process.poll() is not None and number == signal.SIGKILL:
+            return

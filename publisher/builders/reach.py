@@ -1,0 +1,34 @@
+"""How engines reach the registries that a Dockerfile names: which have mirrors, and which speak plain HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+
+from publisher.oci.hosts import is_loopback
+from publisher.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """`mirrors`: by host, the host that has its images too, and is asked first. `plain`: hosts without TLS."""
+
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    plain: Set[str] = frozenset()
+
+    def is_plain(self, host: str) -> bool:
+        """Whether `host` is spoken to without TLS; those of this machine are."""
+        return host in self.plain or is_loopback(host)
+
+    def hosts(self, references: Iterable[str]) -> list[str]:
+        """The registries of some image references, and their mirrors; what is no reference has none."""
+        found: dict[str, None] = {}
+        for text in references:
+            try:
+                host = Reference.parse(text).repository.host
+            except ValueError:
+                continue
+            found[host] = None
+            if host in self.mirrors:
+                found[self.mirrors[host]] = None
+        return list(found)
