@@ -15,8 +15,9 @@ from typing import Any, Literal
 import uv
 
 from publisher import scratch
-from publisher.domain import BaseImage, Environment, ModelVersion, Target
-from publisher.errors import HostError, PublisherError
+from publisher.describe import by_dockerfile
+from publisher.domain import BaseImage, Context, Environment, ModelVersion, Target
+from publisher.errors import EngineError, HostError, PublisherError
 from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.stages import Stages
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")  # of models that people log today
 ENOUGH, LITTLE = 10 << 30, 1 << 30  # bytes free on a disk
 _TOOLS = {"mmdebstrap": "`publisher base-image` alone needs it"}
+
+
+_MODEL = ModelVersion("publisher-doctor", "1", "", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,33 @@ def doctor(stages: Stages, targets: Sequence[Target], mlflow: str, cache_folder:
     for title, folder in (("cache_folder", cache_folder), ("work_folder", _work_folder(stages))):
         yield run("disk", title, partial(_disk, folder, title))
     for name in stages.builders:
-        yield Check("engine", name, "ok", "is built in")
+        yield run("engine", name, partial(_engine, stages, name, targets))
     for name, need in _TOOLS.items():
         yield Check("engine", name, "ok", "is there" if shutil.which(name) else f"is not there: {need}")
+
+
+def _engine(stages: Stages, name: str, targets: Sequence[Target]) -> Check:
+    builder = stages.builders[name]
+    if not builder.by_dockerfile:
+        return Check("engine", name, "ok", "is built in")
+    context = Context(Path(), own=False, digest="")
+    missing = {
+        target.name: why_not
+        for target in targets
+        if (why_not := builder.check(by_dockerfile(_MODEL, target, context)))
+    }
+    if not missing:
+        return Check("engine", name, "ok", "is there for the platforms of all targets")
+    asked = [target.name for target in targets if target.builder == name and target.name in missing]
+    reason = missing[asked[0]] if asked else next(iter(missing.values()))
+    if asked:
+        text = f"cannot build for {', '.join(asked)}: {reason}"
+        return Check(
+            "engine", name, "fail", text, "docs/engines.md tells how it is had", EngineError.exit_code
+        )
+    return Check(
+        "engine", name, "ok", f"is not there; only versions with a Dockerfile of their own need it: {reason}"
+    )
 
 
 def _failed(topic: str, subject: str, fault: PublisherError, *, warn: bool) -> Check:
@@ -89,7 +117,7 @@ def _cache(stages: Stages, target: Target) -> str:
 
 def _image(target: Target) -> str:
     """The name of an image that a model of ours would have."""
-    return image_name(target, ModelVersion("publisher-doctor", "1", "", datetime.now(UTC)))
+    return image_name(target, _MODEL)
 
 
 def _base(stages: Stages, target: Target) -> Check:

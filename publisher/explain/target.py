@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from publisher import scratch, status
-from publisher.choices import base_name, check_python, choose, environment_of
+from publisher.choices import base_name, check_python, choose, environment_of, told
+from publisher.contexts import Wanted
 from publisher.decide import is_yes, why_not_asked
-from publisher.describe import describe
-from publisher.domain import BaseImage, Decision, Environment, Lock, ModelVersion, Status, Target
+from publisher.describe import by_dockerfile, describe
+from publisher.domain import BaseImage, Context, Decision, Environment, Lock, ModelVersion, Status, Target
 from publisher.explain import standing
 from publisher.explain.findings import Explanation, Finding, Forecast, ForTarget, Level, step
 from publisher.explain.version import Subject
@@ -50,6 +51,7 @@ class _ForTarget:
     image: str = ""
     environment: Environment | None = None
     base: BaseImage | None = None
+    context: Context | None = None  # of the version's own Dockerfile
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -70,6 +72,7 @@ class _ForTarget:
             "status": lambda: standing.of_status(self.version, self.target),
             "name": self._name,
             "extra tags": self._extra_tags,
+            "templates": self._templates,
             "environment": self._environment,
             "base image": self._base,
             "builder": self._builder,
@@ -111,9 +114,29 @@ class _ForTarget:
         text = "; ".join([f"{asked or 'none'} asked for, {', '.join(held) or 'none'} there", *asked.refused])
         return Finding("extra tags", "problem" if asked.refused else "ok", text, facts)
 
+    def _templates(self) -> Finding:
+        examined, target = self.subject.examined, self.target
+        if examined is None:
+            return Finding("templates", "note", "not known, because its files cannot be found")
+        if examined.templates is None:
+            return Finding("templates", "ok", "it brings none")
+        folder = examined.templates.folder
+        if target.templates != "version":
+            text = f"{folder!r} is not used: `templates` of the target is {target.templates}"
+            return Finding("templates", "ok", text)
+        base, python = told(self.version, target, examined.fetched)
+        wanted = Wanted(self.version, target, self.image, examined.fetched)
+        self.context = self.stages.contexts.of_version(wanted, base, python)
+        if self.context is None:
+            return Finding("templates", "ok", f"{folder!r} has no Dockerfile: ours makes the image")
+        text = f"a Dockerfile of its own makes the image, from {', '.join(self.context.bases) or 'scratch'}"
+        return Finding("templates", "ok", text, {"bases": list(self.context.bases)})
+
     def _environment(self) -> Finding:
         if self.subject.examined is None:
             return Finding("environment", "note", "not known, because its files cannot be found")
+        if self.context:
+            return Finding("environment", "ok", "its own Dockerfile makes it")
         found = environment_of(self.version, self.target, self.subject.examined.fetched)
         self.environment = found
         facts = {
@@ -128,6 +151,8 @@ class _ForTarget:
         return Finding("environment", "note" if found.notes else "ok", "; ".join([text, *found.notes]), facts)
 
     def _base(self) -> Finding:
+        if self.context:
+            return Finding("base image", "ok", "its own Dockerfile names it")
         environment = self.environment
         if environment is None:
             return Finding("base image", "note", "not known, because its environment cannot be read")
@@ -146,11 +171,14 @@ class _ForTarget:
 
     def _builder(self) -> Finding:
         examined, base = self.subject.examined, self.base
-        if examined is None or base is None:
+        if self.context:
+            spec = by_dockerfile(self.version, self.target, self.context)
+        elif examined is None or base is None:
             return Finding("builder", "note", "not known, because what stands above is not")
-        # The wheels are not resolved here, and no builder's check needs them.
-        locks = {platform: Lock(platform, base.python_minor, ()) for platform in self.target.platforms}
-        spec = describe(self.version, self.target, examined.fetched, base, locks)
+        else:
+            # The wheels are not resolved here, and no builder's check needs them.
+            locks = {platform: Lock(platform, base.python_minor, ()) for platform in self.target.platforms}
+            spec = describe(self.version, self.target, examined.fetched, base, locks)
         builder = choose(spec, self.target, self.stages.builders)
         why = "the first that can" if self.target.builder == "auto" else "the target's setting"
         return Finding("builder", "ok", f"{builder.name} ({why})", {"builder": builder.name})

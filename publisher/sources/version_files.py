@@ -15,6 +15,7 @@ from publisher.sources.places import Places
 # What describes an environment lies directly in the model's folder (docs/environments.md). Requirement files may
 # include others of any name, so small files are looked at whatever they are called, as far as there are few.
 SMALL, LARGEST, FEW = 1 << 20, 33 << 20, 500  # bytes, bytes of a lock file, files
+TEMPLATES = (".template", ".j2")
 TELLING = ("MLmodel", ".python-version", ".txt", ".yaml", ".yml", ".toml", ".lock")
 
 
@@ -25,7 +26,7 @@ def examined(
     progress: Progress,
     subject: str,
 ) -> Examined:
-    """Where the parts are and why, and the files that describe the environment, brought into `folder`.
+    """Where the parts are and why, and the files that describe the environment or are templates, brought into `folder`.
 
     `located`: also the place that the version's source names.
     """
@@ -42,9 +43,8 @@ def examined(
         why = "its tag MODEL_FOLDER names it"
     else:
         why = "its source is a model" if parts.model[0] == source else "the model of its artifacts"
-    few = sorted(filter(None, (_told(item, parts.model[1]) for item in items)), key=lambda told: told[0])[
-        :FEW
-    ]
+    told = filter(None, (_told(item, parts) for item in items))
+    few = sorted(told, key=lambda each: each[0])[:FEW]
     return Examined(
         model=part(parts.model, why),
         client=part(parts.client, _why("MODEL_CLIENT_FOLDER", tags)) if parts.client else None,
@@ -78,14 +78,18 @@ def _why(tag: str, tags: VersionTags) -> str:
     return f"its tag {tag} names it" if tag in tags.explicit else "the folder that is looked for by default"
 
 
-def _told(item: Item, model: str) -> tuple[int, Item] | None:
-    """A file that may describe the environment: 0 where its name says so, 1 where it is small enough to look at."""
-    name = item.destination.removeprefix(f"{model}/")
+def _told(item: Item, parts: Parts) -> tuple[int, Item] | None:
+    """A file that may describe the environment, or a template: 0 where its name says so, 1 where it is small enough
+    to look at."""
+    size = item.size or 0
+    if parts.templates and item.destination.startswith(f"{parts.templates[1]}/"):
+        return (0, item) if item.destination.endswith(TEMPLATES) and size <= SMALL else None
+    name = item.destination.removeprefix(f"{parts.model[1]}/")
     if "/" in name or name == item.destination:
         return None
     if name.endswith(TELLING):
-        return (0, item) if (item.size or 0) <= LARGEST else None
-    return (1, item) if (item.size or 0) <= SMALL else None
+        return (0, item) if size <= LARGEST else None
+    return (1, item) if size <= SMALL else None
 
 
 def _items(place: Place, folder: str, subject: str) -> Iterator[Item]:

@@ -116,6 +116,10 @@ def nonsense(world: World, target: str, tag: str) -> str:
     return world.register(requirements="six==1.16.0\n--trusted-host evil\n", **{tag: "true"})
 
 
+def with_template(text: str) -> Callable[[World, str, str], str]:
+    return lambda world, target, tag: world.register(template=text, **{tag: "true"})
+
+
 CASES = {
     "never published": Case(
         tagged, "publish", ("none: nothing was recorded", "selected: its tag", "there is no")
@@ -169,6 +173,23 @@ CASES = {
     "no base image": Case(tagged, "fail", ("base image: problem",), (("base", "oci:/nowhere"),)),
     "the model's Python is not the base image's": Case(
         tagged, "fail", ("needs Python 3.9",), (("python", "3.9"),)
+    ),
+    "a Dockerfile of its own, and a builder that runs none": Case(
+        with_template("FROM {{ base_image }}\n"),
+        "fail",
+        ("a Dockerfile of its own makes the image", "its own Dockerfile names it", "it runs none"),
+        (("builder", "layers"),),
+    ),
+    "a Dockerfile of its own that the target does not want": Case(
+        with_template("FROM {{ base_image }}\n"),
+        "publish",
+        ("'templates' is not used",),
+        (("templates", "builtin"),),
+    ),
+    "a template that asks for an unknown name": Case(
+        with_template("FROM python\nENV A={{ nobody }}\n"),
+        "fail",
+        ("templates: problem", "line 2", "'nobody' is undefined"),
     ),
     "the template makes no name": Case(
         tagged, "fail", ("name: problem",), (("registry", "127.0.0.1:1/" + "x" * 250),)

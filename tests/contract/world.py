@@ -69,16 +69,23 @@ class World:
     def version(self, number: str) -> ModelVersion:
         return MlflowSource(self.server.uri, os.environ).get(self.model, number)
 
-    def register(self, *, requirements: str = "six==1.16.0\n", files: bool = True, **tags: str) -> str:
-        """A new version: its number. It runs a program, so that it needs nothing but its requirements."""
+    def register(
+        self, *, requirements: str = "six==1.16.0\n", files: bool = True, template: str = "", **tags: str
+    ) -> str:
+        """A new version: its number. It runs a program, so that it needs nothing but its requirements.
+
+        `template`: of a Dockerfile of its own, in Jinja2's form.
+        """
         client = self.server.client()
         if not self._runs:
             client.create_registered_model(self.model)
-        kind = requirements if files else ""
+        kind = requirements + template if files else ""
         if kind not in self._runs:
             self._runs[kind] = client.create_run("0").info.run_id
             if files:
                 self._log(client, self._runs[kind], requirements)
+            if template:
+                client.log_text(self._runs[kind], template, "templates/Dockerfile.j2")
         run = client.get_run(self._runs[kind])
         source = f"{run.info.artifact_uri}/mymodel"
         made = client.create_model_version(self.model, source, run.info.run_id)
