@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import peers
 from benchmarks.process import run
 from benchmarks.world import PLATFORMS, Workplace, World
-from tests.engines import bare_client
+from tests.engines import bare_client, programs
 from tests.engines.registry import running
 from tests.models import Registered
 
@@ -83,7 +82,7 @@ class Crane:
 
     def __init__(self, world: World, host: str) -> None:
         self.world, self.host = world, host
-        self.program = peers.programs() / "crane"
+        self.program = programs.path("crane")
         self.folder = world.folder / "crane"
         self.folder.mkdir()
 

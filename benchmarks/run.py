@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmarks import cold, following, machine, peers, poll, report, sharing, start, startup
 from benchmarks.world import world
+from tests.engines import programs
 
 HERE = Path(__file__).parent
 PARTS = ("cold", "next", "start", "sharing", "startup", "poll")
@@ -31,7 +32,7 @@ def main() -> int:
     began = datetime.now(UTC)
     facts = _machine()  # before: the checkout may change while this runs, what was installed does not
     console.print("[dim]the peers (BuildKit, buildx, crane): built when they are not there yet[/]")
-    peers.programs()
+    programs.build(*peers.PARTS)
     path = HERE / "results" / f"{began:%Y-%m-%d}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     with tempfile.TemporaryDirectory(prefix="publisher-bench-", dir=options.work) as name:
@@ -69,7 +70,7 @@ def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[st
 
 
 def _machine() -> dict[str, Any]:
-    return {**machine.facts(), **peers.VERSIONS}
+    return {**machine.facts(), **programs.versions()}
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:

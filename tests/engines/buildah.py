@@ -5,7 +5,9 @@ A build into an OCI layout, each platform apart:
     buildah build --isolation chroot --platform linux/arm64 --format oci --layers --tag NAME DIR
     buildah push NAME oci:DIR:TAG
 
-``--secret id=NAME,src=FILE`` is read by ``RUN --mount=type=secret,id=NAME``.
+``--secret id=NAME,src=FILE`` is read by ``RUN --mount=type=secret,id=NAME``, and leaves an empty run/secrets in the
+layer. ``--layers --cache-to HOST/NAME --cache-from HOST/NAME`` keeps the cache in a registry, ``--identity-label=false``
+leaves out the label with its version. With chroot for isolation, RUN has the machine's own network.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ A build into an OCI layout, each platform apart, from the registries that the da
     buildx build --builder NAME --platform linux/arm64 --provenance=false --output type=oci,dest=FILE.tar DIR
 
 (`tar=false` in the output with `dest=DIR` writes the layout as a folder; fine with this daemon, not with Docker's.)
+``--cache-to type=registry,ref=R,mode=max --cache-from type=registry,ref=R`` keeps the cache in a registry.
 ``--secret id=NAME,src=FILE`` is read by ``RUN --mount=type=secret,id=NAME`` from /run/secrets/NAME.
 ``--network host`` is not needed: the daemon's workers have it, so that a build reaches the package index as this
 machine does. The daemon runs as root (by sudo, where that asks for no password), and its socket is the caller's.

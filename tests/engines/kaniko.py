@@ -5,9 +5,11 @@ A build into an OCI layout, in a container of its own, because the executor unpa
     docker run --rm --network host --volume DIR:/workspace:ro --volume OUT:/out IMAGE
         --context dir:///workspace --dockerfile Dockerfile --custom-platform linux/arm64
         --no-push --oci-layout-path /out/layout --destination x/y:z
-        --registry-mirror HUB --insecure-registry HUB
+        --registry-mirror HUB --insecure-registry HUB --skip-default-registry-fallback
 
-Its layout says Docker's media types. It has no ``--secret``.
+``--network host`` is needed for registries on loopback alone. The layout has the media types of the base image. It
+has no ``--secret`` and passes over ``--mount=type=secret``, but ``--volume FILE:/run/secrets/NAME:ro`` is what RUN then
+reads, and what lies on a mount is in no layer.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.docker import Docker
-from tests.engines.hub import authorities
+from tests.engines.machine import authorities
 from tests.engines.programs import program
 
 _CHANGES = (

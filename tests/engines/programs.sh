@@ -62,7 +62,7 @@ crane() {
 }
 
 build() {
-  local folder work
+  local folder work failed=0
   for part in "$@"; do
     built "$part" && continue
     GO=${GO:-$(find_go)}
@@ -77,9 +77,10 @@ build() {
       rm -rf "$work"
     else
       rm -rf "$work"
-      return 1
+      failed=1
     fi
   done
+  return $failed
 }
 
 case ${1-} in
