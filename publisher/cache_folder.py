@@ -19,7 +19,13 @@ from pathlib import Path
 from publisher import scratch
 
 # Of each folder: what lies in it, for people. Whatever else there is are notes.
-KINDS = {"wheels": "wheels", "built": "built wheels", "blobs": "layers", "rootfs": "base images"}
+KINDS = {
+    "wheels": "wheels",
+    "built": "built wheels",
+    "blobs": "layers",
+    "rootfs": "base images",
+    "logs": "build logs",
+}
 NOTES = "notes"
 # Where a folder is one thing; its last use is that of a file directly in it.
 _TREES = frozenset({"rootfs", "built"})

@@ -12,6 +12,7 @@ from publisher.admission import Admission, for_builds, publications
 from publisher.app import App
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
+from publisher.builders.command import of_tools
 from publisher.builders.dockerfile import DockerfileBuilder, Engine
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
@@ -67,7 +68,7 @@ def connect(
     logs = settings.build_logs or settings.cache_folder / "logs"
     builders: dict[str, Builder] = {layers.name: layers}  # in this order `auto` tries them
     for engine in _engines(settings, environ, reached):
-        builders[engine.name] = DockerfileBuilder(engine, environ, accounts, logs)
+        builders[engine.name] = DockerfileBuilder(engine, of_tools(environ), accounts, logs)
 
     def destination(target: Target) -> Destination:
         if target.layout_folder is not None:

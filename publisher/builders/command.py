@@ -24,6 +24,25 @@ from publisher.redaction import redacted
 TAIL = 20  # lines in an error
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _LONGEST = 4000  # characters of a line; a progress bar without line ends is one line
+_PASSED = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "TMPDIR",
+        "TZ",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "KUBECONFIG",
+    }
+)
+_PASSED_PREFIXES = (
+    *("DOCKER_", "BUILDX_", "BUILDKIT_", "CONTAINER", "BUILDAH_", "REGISTRY_AUTH_FILE", "STORAGE_", "XDG_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
 _ASK = 30.0  # seconds for a question about what an engine is and can do
 
 
@@ -121,6 +140,15 @@ class Commands:
             self.report.check()
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(0.5)
+
+
+def of_tools(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that tools are given: what they run by, and no credentials of ours, which a RUN could read."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if (key in _PASSED or key.upper().startswith(_PASSED_PREFIXES)) and key != "DOCKER_AUTH_CONFIG"
+    }
 
 
 def ask(command: Sequence[str | Path], environment: Mapping[str, str]) -> str | None:
