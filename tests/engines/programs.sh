@@ -39,21 +39,28 @@ find_go() { # prints a Go that is new enough
 module() { # MODULE VERSION...: a module of our own that requires exactly these
   {
     echo "module engines.test"
-    echo "go 1.24.0"
+    echo "go 1.24.3"
     while [ $# -gt 0 ]; do echo "require $1 $2"; shift 2; done
   } >go.mod
 }
 
-compile() { "$GO" build -mod=mod -trimpath -ldflags "-s -w" -o bin/ "$@"; }
+compile() { # VARIABLE=VERSION... -- PACKAGE...: the programs tell their versions, which else only a release does
+  local flags="-s -w"
+  while [ "$1" != -- ]; do flags+=" -X $1"; shift; done
+  "$GO" build -mod=mod -trimpath -ldflags "$flags" -o bin/ "${@:2}"
+}
 
 buildkit() { # both in one module: each alone would choose other versions of what they share
   module github.com/docker/buildx "${VERSIONS[buildx]}" github.com/moby/buildkit "${VERSIONS[buildkit]}"
-  compile github.com/docker/buildx/cmd/buildx github.com/moby/buildkit/cmd/buildkitd
+  compile "github.com/docker/buildx/version.Version=${VERSIONS[buildx]}" \
+    "github.com/moby/buildkit/version.Version=${VERSIONS[buildkit]}" -- \
+    github.com/docker/buildx/cmd/buildx github.com/moby/buildkit/cmd/buildkitd
 }
 
 kaniko() { # by an exact require: its module's own replacements make "go install" refuse it
   module github.com/GoogleContainerTools/kaniko "${VERSIONS[kaniko]}"
-  compile github.com/GoogleContainerTools/kaniko/cmd/executor
+  compile "github.com/GoogleContainerTools/kaniko/pkg/version.version=${VERSIONS[kaniko]}" -- \
+    github.com/GoogleContainerTools/kaniko/cmd/executor
   mv bin/executor bin/kaniko-executor
 }
 
