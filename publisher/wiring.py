@@ -12,10 +12,12 @@ from publisher.admission import Admission, for_builds, publications
 from publisher.app import App
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
+from publisher.builders.buildx import Buildx
 from publisher.builders.command import of_tools
 from publisher.builders.dockerfile import DockerfileBuilder, Engine
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
+from publisher.builders.reach import Reach
 from publisher.cache_folder import CacheFolder
 from publisher.contexts import Contexts
 from publisher.destinations.base import Destination
@@ -26,7 +28,6 @@ from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
 from publisher.environments.lock import Resolver
 from publisher.oci import access
-from publisher.oci.access import Access
 from publisher.oci.credentials import Credentials, docker_accounts
 from publisher.oci.images import Images
 from publisher.oci.reference import Reference
@@ -67,8 +68,10 @@ def connect(
     accounts = partial(docker_accounts, credentials)
     logs = settings.build_logs or settings.cache_folder / "logs"
     builders: dict[str, Builder] = {layers.name: layers}  # in this order `auto` tries them
-    for engine in _engines(settings, environ, reached):
-        builders[engine.name] = DockerfileBuilder(engine, of_tools(environ), accounts, logs)
+    reach = Reach(settings.mirrors, {host for host, access in reached.items() if access.insecure})
+    tools = of_tools(environ)
+    for engine in _engines(settings, tools, reach):
+        builders[engine.name] = DockerfileBuilder(engine, tools, accounts, logs, reach)
 
     def destination(target: Target) -> Destination:
         if target.layout_folder is not None:
@@ -106,8 +109,13 @@ def connect(
     yield App(settings, stages, parallel)
 
 
-def _engines(
-    settings: Settings, environ: Mapping[str, str], reached: Mapping[str, Access]
-) -> Iterator[Engine]:
+def _engines(settings: Settings, environ: Mapping[str, str], reach: Reach) -> Iterator[Engine]:
     """The engines that run Dockerfiles, the one that `auto` prefers first."""
-    yield from ()
+    yield Buildx(
+        environ,
+        reach,
+        settings.buildx_builder,
+        settings.buildkit,
+        settings.buildkit_certificates,
+        settings.work_folder,
+    )

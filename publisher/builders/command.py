@@ -37,10 +37,12 @@ _PASSED = frozenset(
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
         "KUBECONFIG",
+        "SSH_AUTH_SOCK",
     }
 )
 _PASSED_PREFIXES = (
     *("DOCKER_", "BUILDX_", "BUILDKIT_", "CONTAINER", "BUILDAH_", "REGISTRY_AUTH_FILE", "STORAGE_", "XDG_"),
+    "KUBERNETES_SERVICE_",
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
 _ASK = 30.0  # seconds for a question about what an engine is and can do
@@ -153,18 +155,33 @@ def of_tools(environ: Mapping[str, str]) -> dict[str, str]:
 
 def ask(command: Sequence[str | Path], environment: Mapping[str, str]) -> str | None:
     """What a command prints that ends at once; None where it is not there, fails or takes too long."""
+    worked, text = tried(command, environment)
+    return text if worked else None
+
+
+def tried(
+    command: Sequence[str | Path], environment: Mapping[str, str], seconds: float | None = None
+) -> tuple[bool, str]:
+    """Whether a command that ends within `seconds` (None: soon) works, and what it prints, else the reason."""
+    words = [str(word) for word in command]
+    limit = seconds or _ASK
     try:
         done = subprocess.run(
-            [str(word) for word in command],
+            words,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=_ASK,
+            timeout=limit,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+    except OSError as error:
+        return False, f"{words[0]} cannot be started: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return False, f"{words[0]} does not answer within {limit:.0f} seconds"
+    if done.returncode == 0:
+        return True, done.stdout.decode("utf-8", "replace")
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    return False, redacted(lines[-1])[:300] if lines else f"{words[0]} failed and said nothing"
 
 
 def program(environment: Mapping[str, str], *names: str) -> str | None:

@@ -7,12 +7,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from publisher.builders.base import Build, Memory, Ready
 from publisher.builders.command import Commands
+from publisher.builders.reach import Reach
 from publisher.domain import Context, ImageSpec, Platform
 from publisher.errors import BuildError
 from publisher.oci import layout_folder
@@ -28,7 +29,8 @@ class Job:
     """One platform of one image, as an engine is given it.
 
     `folder` is empty, of this job alone, and removed when the image is pushed. `accounts` is a folder with a
-    Docker ``config.json`` that knows the registries of the context's FROM lines and cache, and no other.
+    Docker ``config.json`` that knows the registries of the context's FROM lines, their mirrors and the cache, and
+    no other.
     """
 
     context: Context
@@ -46,7 +48,8 @@ class Job:
 class Engine(Protocol):
     """A tool that builds an image by a Dockerfile."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def check(self, platforms: Sequence[Platform]) -> str:
         """Why it cannot build for `platforms` here, emulation included; empty when it can. Quick."""
@@ -68,6 +71,7 @@ class DockerfileBuilder:
     environment: Mapping[str, str]
     accounts: Accounts
     logs: Path
+    reach: Reach = field(default_factory=Reach)
     by_dockerfile: bool = True
 
     @property
@@ -105,7 +109,8 @@ class DockerfileBuilder:
 
     def _accounts(self, context: Context, folder: Path) -> Path:
         folder.mkdir(mode=0o700)
-        entries = self.accounts([*context.bases, *([context.cache] if context.cache else [])])
+        mirrored = [str(found) for base in context.bases if (found := self.reach.mirrored(base))]
+        entries = self.accounts([*context.bases, *mirrored, *([context.cache] if context.cache else [])])
         with os.fdopen(os.open(folder / "config.json", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump({"auths": entries}, file)
         return folder

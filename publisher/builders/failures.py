@@ -22,7 +22,7 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
         "an image that a FROM names cannot be pulled",
         re.compile(
             r"failed to resolve source metadata|error building stage.*(retrieving|getting) image|"
-            r"failed to (solve|load).*: (pull access denied|not found)|pull access denied|"
+            r'failed to solve(?!.*checksum)[^"\n]*: [^\s"]+: not found|pull access denied|'
             r"manifest unknown|initializing source docker://|error pulling image|"
             r"retrieving image|no such host.*manifests|MANIFEST_UNKNOWN",
             re.I,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from publisher.oci.hosts import is_loopback
-from publisher.oci.reference import Reference
+from publisher.oci.reference import Reference, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,12 @@ class Reach:
             if host in self.mirrors:
                 found[self.mirrors[host]] = None
         return list(found)
+
+    def mirrored(self, text: str) -> Reference | None:
+        """The image that `text` names, at the mirror of its registry; None where there is no mirror."""
+        try:
+            found = Reference.parse(text)
+        except ValueError:
+            return None
+        mirror = self.mirrors.get(found.repository.host)
+        return replace(found, repository=Repository(mirror, found.repository.name)) if mirror else None
