@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.engines.buildkit import BuildKit
 from tests.engines.docker import can_emulate, unavailable
 from tests.engines.hub import TAGS, Hub
 
+pytestmark = [pytest.mark.engine("docker-registry"), pytest.mark.engine("mmdebstrap")]
 PLATFORM = "linux/arm64"
 DOCKERFILE = f"""\
 FROM python:{TAGS[0]}
@@ -35,9 +38,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.engine("buildkit")
 def test_buildx(buildkit: BuildKit, context: Path, tmp_path: Path) -> None:
     """BuildKit with several platforms and no Docker builds FROM the stand-in for Docker Hub."""
-    command = [
+    command: list[str | Path] = [
         buildkit.buildx,
         "build",
         "--builder",
@@ -53,6 +57,7 @@ def test_buildx(buildkit: BuildKit, context: Path, tmp_path: Path) -> None:
     _check(tmp_path / "layout")
 
 
+@pytest.mark.engine("buildah")
 def test_buildah(buildah: Buildah, context: Path, tmp_path: Path) -> None:
     """Debian's buildah does, with its own storage and chroot for isolation."""
     command = [buildah.program, "build", "--isolation", "chroot", "--platform", PLATFORM, "--format", "oci"]
@@ -61,6 +66,7 @@ def test_buildah(buildah: Buildah, context: Path, tmp_path: Path) -> None:
     _check(tmp_path / "layout")
 
 
+@pytest.mark.engine("kaniko")
 def test_kaniko(kaniko_image: str, hub: Hub, context: Path, tmp_path: Path) -> None:
     """kaniko's executor does, in a container of the local Docker."""
     command = ["docker", "run", "--rm", "--network", "host", "--volume", f"{context}:/workspace:ro"]
@@ -72,7 +78,7 @@ def test_kaniko(kaniko_image: str, hub: Hub, context: Path, tmp_path: Path) -> N
     _check(tmp_path / "layout")
 
 
-def _run(command: list[str | Path], environment: dict[str, str] | None) -> None:
+def _run(command: Sequence[str | Path], environment: dict[str, str] | None) -> None:
     done = subprocess.run(
         list(map(str, command)),
         env=environment,
@@ -105,8 +111,9 @@ def _names(layout: Path, entry: dict[str, str]) -> set[str]:
         return {name.strip("/") for name in archive.getnames()}
 
 
-def _blob(layout: Path, entry: dict[str, str]) -> dict[str, object]:
-    return json.loads(_path(layout, entry).read_text())
+def _blob(layout: Path, entry: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_path(layout, entry).read_text())
+    return found
 
 
 def _path(layout: Path, entry: dict[str, str]) -> Path:

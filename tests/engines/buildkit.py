@@ -69,7 +69,15 @@ def running(folder: Path, *, plain: Sequence[str], hub: str = "") -> Iterator[Bu
         _wait(socket, daemon, folder / "buildkitd.log")
         variables = {"BUILDX_CONFIG": str(folder / "buildx"), "DOCKER_CONFIG": str(folder / "docker")}
         found = BuildKit(folder, f"unix://{socket}", path("buildx"), variables=variables)
-        create = [found.buildx, "create", "--name", found.builder, "--driver", "remote", found.address]
+        create: list[str | Path] = [
+            found.buildx,
+            "create",
+            "--name",
+            found.builder,
+            "--driver",
+            "remote",
+            found.address,
+        ]
         subprocess.run(create, env=found.environment, check=True, capture_output=True)
         yield found
     finally:

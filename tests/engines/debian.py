@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,17 +36,24 @@ def layout(kind: str, include: Sequence[str] = ()) -> Path:
         seen.update(source.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publisher-tests" / kind
     folder = cache / f"{suite()}-{seen.hexdigest()[:16]}"
-    if not (folder / "index.json").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f".{folder.name}.{os.getpid()}")
-        command = [str(Path(sys.executable).with_name("publisher")), "base-image", f"oci:{part}"]
-        command += ["--suite", suite()]
-        command += [word for platform in PLATFORMS for word in ("--platform", platform)]
-        command += [word for name in include for word in ("--include", name)]
-        done = subprocess.run(
-            command, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=900
-        )
-        if done.returncode:
-            raise AssertionError(f"publisher base-image ended with {done.returncode}:\n{done.stderr[-4000:]}")
-        part.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of one run want the same one at the same time
+        if not (folder / "index.json").exists():
+            part = folder.with_name(f".{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            _make(part, include)
+            part.rename(folder)
     return folder
+
+
+def _make(folder: Path, include: Sequence[str]) -> None:
+    command = [str(Path(sys.executable).with_name("publisher")), "base-image", f"oci:{folder}"]
+    command += ["--suite", suite()]
+    command += [word for platform in PLATFORMS for word in ("--platform", platform)]
+    command += [word for name in include for word in ("--include", name)]
+    done = subprocess.run(
+        command, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=900
+    )
+    if done.returncode:
+        raise AssertionError(f"publisher base-image ended with {done.returncode}:\n{done.stderr[-4000:]}")

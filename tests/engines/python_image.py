@@ -34,6 +34,11 @@ _PACKAGES = (
     # The base image leaves them out; apt then takes it for broken.
     *("libdebconfclient0", "media-types", "readline-common", "sensible-utils", "util-linux"),
 )
+_FOLDERS = (
+    *("etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/trusted.gpg.d"),
+    *("etc/alternatives", "etc/default", "etc/dpkg/dpkg.cfg.d", "var/cache/apt/archives/partial"),
+    *("var/lib/apt/lists/partial", "var/lib/dpkg/alternatives", "var/log/apt"),
+)
 _PACKAGES_OF = {"bookworm": ("libnsl2", "libtirpc3")}
 
 
@@ -130,14 +135,7 @@ def _apt(tree: Tree) -> None:
         sources = [f"{own} {suite}"]
     keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     tree.file("etc/apt/sources.list", "".join(f"deb {keys} {source} main\n" for source in sources))
-    folders = (
-        "etc/apt/apt.conf.d",
-        "etc/apt/preferences.d",
-        "etc/apt/sources.list.d",
-        "etc/apt/trusted.gpg.d",
-    )
-    folders += ("var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "etc/dpkg/dpkg.cfg.d")
-    for path in (*folders, "etc/alternatives", "var/lib/dpkg/alternatives", "var/log/apt", "etc/default"):
+    for path in _FOLDERS:
         tree.directory(path)
     tree.link("usr/bin/awk", "mawk")
     tree.link("usr/bin/which", "which.debianutils")
