@@ -65,17 +65,24 @@ def choose(spec: ImageSpec, target: Target, builders: Mapping[str, Builder]) -> 
     reasons = []
     for name in names:
         builder = builders.get(name)
-        why_not = (
-            builder.check(spec) if builder else f"there is none of that name; there are {', '.join(builders)}"
-        )
+        if builder is None:
+            why_not = f"there is none of that name; there are {', '.join(builders)}"
+        elif target.builder == "auto" and target.has_templates and not builder.by_dockerfile:
+            why_not = "the target's templates make the image by a Dockerfile, and it runs none"
+        else:
+            why_not = builder.check(spec)
         if builder and not why_not:
             return builder
         reasons.append(f"{name}: {why_not}")
-    own = spec.context and not spec.context.own
-    raise EngineError(
-        f"no builder can build this image ({'; '.join(reasons)})",
-        hint='The version has a Dockerfile of its own: install an engine, see docs/engines.md, or set templates = "builtin" '
-        f"on the target {target.name} to build it without that."
-        if own
-        else "",
-    )
+    hint = ""
+    if spec.context and not spec.context.own:
+        hint = (
+            'The version has a Dockerfile of its own: install an engine, see docs/engines.md, or set templates = "builtin" '
+            f"on the target {target.name} to build it without that."
+        )
+    elif spec.conda:
+        hint = (
+            'Install an engine, see docs/engines.md, or set conda = "pip" on the target '
+            f"{target.name} to take PyPI's packages instead of conda's."
+        )
+    raise EngineError(f"no builder can build this image ({'; '.join(reasons)})", hint=hint)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from publisher.domain import (
-    MACHINES,
-    BaseImage,
-    Context,
-    Environment,
-    FileSet,
-    ImageSpec,
-    Lock,
-    ModelVersion,
-    Target,
-)
-from publisher.errors import BuildError, HostError, TemplateError
+from publisher import context_files
+from publisher.context_files import ENVIRONMENT
+from publisher.domain import BaseImage, Context, Environment, ImageSpec, ModelVersion, Target
+from publisher.errors import BuildError, TemplateError
 from publisher.oci.reference import Reference
 from publisher.rendering import dockerfile
 from publisher.rendering.context import ENVIRONMENT_FILES, Facts, context
@@ -56,10 +43,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Contexts:
-    """`limit`: bytes of a context. `secrets`: the build secrets of a target's package indexes, written to a folder."""
+    """`limit`: bytes of a context. `secrets`: the build secrets of a target's package indexes, written to a folder;
+    with their accounts or without."""
 
     limit: int
-    secrets: Callable[[Target, Path], Mapping[str, Path]] = lambda _target, _folder: {}
+    secrets: Callable[[Target, Path, bool], Mapping[str, Path]] = lambda _target, _folder, _accounts: {}
 
     def of_version(self, wanted: Wanted, base: str, python: str) -> Context | None:
         """Render the version's own templates beside its files, and make a context of those where one of them is a
@@ -71,10 +59,13 @@ class Contexts:
         target, fetched = wanted.target, wanted.fetched
         if target.templates != "version" or fetched.templates is None:
             return None
-        facts = _facts(wanted, base, python)
+        model = fetched.model.relative_to(fetched.root).as_posix()
+        client = fetched.client.relative_to(fetched.root).as_posix() if fetched.client else ""
+        facts = _facts(wanted, base, python, model, client)
         rendered = render(fetched.templates, context(facts))
+        context_files.protect(rendered, {model: "the model's files"})
         write(rendered, fetched.root)
-        return self._context(target, rendered, fetched.root, own=False)
+        return self._context(target, rendered, fetched.root, own=False, trusted=target.trust_dockerfiles)
 
     def ours(self, wanted: Wanted, spec: ImageSpec, environment: Environment, folder: Path) -> Context:
         """Write a whole build context for `spec` into `folder`, by the site's templates or by our own.
@@ -82,18 +73,25 @@ class Contexts:
         Raises TemplateError, BuildError, HostError.
         """
         for fileset in spec.files:
-            _copy(fileset, folder / fileset.name)
-        wheels = [_environment(lock, folder / "environment") for lock in spec.locks.values()]
-        facts = _facts(wanted, _pinned(spec.base), environment.python or "")
+            # A publisher's own files are copied: somebody may come to edit those of a context.
+            link = fileset.root.is_relative_to(wanted.fetched.root)
+            context_files.copy(fileset, folder / fileset.name, link=link)
+        local = context_files.environment(environment, spec.locks.values(), folder / ENVIRONMENT)
+        names = [each.name for each in spec.files]
+        client = "client" if "client" in names else ""
+        facts = _facts(wanted, _pinned(spec.base), environment.python or "", "model", client)
         own = {
             "files": [{"folder": each.name, "destination": each.destination} for each in spec.files],
-            "local_wheels": any(wheels),
+            "local_wheels": local,
         }
         target = wanted.target
-        place = builtin() if target.templates in ("version", "builtin") else Path(target.templates)
+        place = Path(target.templates) if target.has_templates else builtin()
         rendered = render(place, context(facts, spec) | own)
+        context_files.protect(rendered, {"model": "the model's files", ENVIRONMENT: "what was locked"})
         write(rendered, folder)
-        found = self._context(target, rendered, folder, own=True)
+        # What conda installs may run its authors' code, and conda.yaml is the model's author's.
+        trusted = not spec.conda or target.trust_dockerfiles
+        found = self._context(target, rendered, folder, own=True, trusted=trusted)
         if found is None:
             raise TemplateError(
                 f"{place} has no {DOCKERFILE}.j2 and no {DOCKERFILE}.template",
@@ -102,7 +100,7 @@ class Contexts:
         return found
 
     def _context(
-        self, target: Target, rendered: list[Rendered], folder: Path, *, own: bool
+        self, target: Target, rendered: list[Rendered], folder: Path, *, own: bool, trusted: bool
     ) -> Context | None:
         text = next((each.text for each in rendered if each.path == DOCKERFILE), None)
         if text is None:
@@ -111,18 +109,17 @@ class Contexts:
         return Context(
             folder=folder,
             own=own,
-            digest=_digest(folder, self.limit),
+            digest=context_files.settle(folder, self.limit),
             bases=dockerfile.images(text),
-            secrets=self.secrets(target, outside),
+            secrets=self.secrets(target, outside, trusted),
             cache=target.cache.format(registry=target.registry) if target.engine_cache else "",
         )
 
 
-def _facts(wanted: Wanted, base: str, python: str) -> Facts:
+def _facts(wanted: Wanted, base: str, python: str, model: str, client: str) -> Facts:
+    """`model`, `client`: their folders in the build context."""
     version, fetched = wanted.version, wanted.fetched
     tags = VersionTags.read(version)
-    model = fetched.model.relative_to(fetched.root).as_posix()
-    client = fetched.client.relative_to(fetched.root).as_posix() if fetched.client else ""
     files = {name: f"{model}/{file}" for name, file in _FILES.items() if (fetched.model / file).is_file()}
     return Facts(
         version=version,
@@ -148,54 +145,3 @@ def _pinned(base: BaseImage) -> str:
             '"layers".',
         )
     return f"{Reference.parse(base.name).repository}@{base.digest}"
-
-
-def _copy(fileset: FileSet, folder: Path) -> None:
-    """The files of `fileset` below `folder`: as further names of the same files where the disk allows that."""
-    try:
-        for file in fileset.files:
-            path = folder / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(fileset.root / file.path, path)
-            except OSError:
-                shutil.copyfile(fileset.root / file.path, path)
-                path.chmod(0o755 if file.executable else 0o644)
-    except OSError as error:
-        raise HostError(f"the build context cannot be written: {error.strerror}") from error
-
-
-def _environment(lock: Lock, folder: Path) -> bool:
-    """The lock as pip reads it, and beside it the wheels that no index has. Returns whether there are such wheels."""
-    folder.mkdir(exist_ok=True)
-    local = False
-    lines = []
-    for wheel in lock.wheels:
-        lines.append(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}")
-        if wheel.url.startswith("file:"):
-            (folder / "wheels").mkdir(exist_ok=True)
-            with suppress(FileExistsError):
-                shutil.copyfile(unquote(urlsplit(wheel.url).path), folder / "wheels" / wheel.filename)
-            local = True
-    machine = MACHINES[lock.platform.architecture]
-    (folder / f"requirements-{machine}.txt").write_text("".join(f"{line}\n" for line in lines))
-    return local
-
-
-def _digest(folder: Path, limit: int) -> str:
-    """Hex SHA-256 over the paths, run bits and contents of all files. Raises BuildError beyond `limit` bytes."""
-    seen, size = hashlib.sha256(), 0
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() or not path.is_file():
-            continue
-        size += path.stat().st_size
-        if size > limit:
-            raise BuildError(
-                f"the build context is larger than {limit / 2**30:.1f} GiB",
-                hint="Raise `context_limit`, or log fewer files with the model.",
-            )
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        runs = bool(path.stat().st_mode & 0o100)
-        seen.update(f"{path.relative_to(folder).as_posix()}\0{runs}\0{content}\n".encode("utf-8", "replace"))
-    return seen.hexdigest()

@@ -42,8 +42,13 @@ def describe(
     fetched: Fetched,
     base: BaseImage,
     locks: Mapping[Platform, Lock],
+    *,
+    conda: bool = False,
 ) -> ImageSpec:
-    """The image of `version` for `target`. Raises ArtifactError where its tags name no program."""
+    """The image of `version` for `target`. Raises ArtifactError where its tags name no program.
+
+    `conda`: its environment is made by conda, and not of the locks.
+    """
     tags = VersionTags.read(version)
     serves = served(tags)
     filesets = [_files("model", fetched.model, MODEL)]
@@ -68,6 +73,7 @@ def describe(
         workdir=WORKDIR,
         ports=(PORT,) if serves else (),
         bytecode=target.bytecode,
+        conda=conda,
     )
 
 

@@ -100,11 +100,14 @@ class Target:
     ] = ()  # package indexes, [NAME=]URL, the first that has a package gives it; (): uv's own
     constraints: tuple[str, ...] = ()  # PEP 508, on top of the model's own
     sdist: Literal["isolated", "build", "refuse"] = "isolated"
-    conda: Literal["refuse", "pip"] = "refuse"
+    conda: Literal["refuse", "pip", "conda"] = "refuse"
     # Whose Dockerfile makes the image: "version": the version's own where it has one; "builtin": never that; or a
     # folder of the site's own templates, which count for every version.
     templates: str = "version"
     engine_cache: bool = False  # whether Dockerfile engines may keep their layers in `cache`
+    trust_dockerfiles: bool = (
+        False  # whether the commands of versions' authors may see accounts of package indexes
+    )
 
     def base_for(self, minor: str) -> str | None:
         """The name of the base image for Python `minor` ("": the model does not say); None: there is none."""
@@ -112,6 +115,11 @@ class Target:
         if not minor or name == "{python}":
             return None if "{python}" in name else name
         return name.replace("{python}", minor)
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether templates of the site count, for every version."""
+        return self.templates not in ("version", "builtin")
 
     @property
     def layout_folder(self) -> Path | None:
@@ -152,6 +160,7 @@ class Environment:
     indexes: tuple[str, ...] = ()  # URLs of package indexes that the model names, without credentials
     lock: RecordedLock | None = None
     notes: tuple[str, ...] = ()  # where its files disagree and what was taken, for people
+    conda: str = ""  # a conda.yaml of which conda makes the environment in the build; then nothing is locked
 
     @property
     def python_minor(self) -> str | None:
@@ -260,7 +269,8 @@ class ImageSpec:
     """All that decides the bytes of an image. It knows nothing of Docker.
 
     With a `context`, its Dockerfile says what the image is; where that is the version's own, base, locks and files
-    say nothing but the platforms, and of the rest only `labels` and `created` count.
+    say nothing but the platforms, and of the rest only `labels` and `created` count. With `conda`, locks say nothing
+    but the platforms, and of `base` name and digest alone are known.
     """
 
     base: BaseImage
@@ -275,6 +285,7 @@ class ImageSpec:
     workdir: str
     ports: tuple[int, ...] = ()
     bytecode: bool = True
+    conda: bool = False
     context: Context | None = None
 
     @property

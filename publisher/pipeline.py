@@ -180,6 +180,9 @@ class _Work:
         if spec.context and not spec.context.own:
             reason = f"would be built by {builder.name} with the version's own Dockerfile"
             return Outcome(self.version, self.target.name, "planned", reason, self.image)
+        if spec.conda:
+            reason = f"would be built with packages of conda on {spec.base.name} by {builder.name}"
+            return Outcome(self.version, self.target.name, "planned", reason, self.image)
         wheels = {wheel.sha256: wheel for lock in spec.locks.values() for wheel in lock.wheels}
         size = sum(wheel.size for wheel in wheels.values()) / 1e6
         reason = (

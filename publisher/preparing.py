@@ -11,7 +11,7 @@ from publisher.builders.base import Builder, Memory
 from publisher.choices import base_name, check_python, choose, environment_of, told
 from publisher.contexts import Wanted
 from publisher.describe import by_dockerfile, describe
-from publisher.domain import BaseImage, Context, Environment, ImageSpec, ModelVersion, Target
+from publisher.domain import BaseImage, Context, Environment, ImageSpec, Lock, ModelVersion, Target
 from publisher.sources.base import Fetched
 from publisher.stages import Clock, Stages
 
@@ -72,7 +72,18 @@ class Preparation:
     def _locked(self, fetched: Fetched, memory: list[Memory]) -> tuple[ImageSpec, Environment]:
         with self.clock.stage("lock"):
             environment = environment_of(self.version, self.target, fetched)
+            if environment.conda:
+                return self._by_conda(fetched, environment), environment
             return self._spec(fetched, environment, self._base(environment, memory)), environment
+
+    def _by_conda(self, fetched: Fetched, environment: Environment) -> ImageSpec:
+        """Without locks, on the target's base image, of which only the digest matters: conda brings the Python."""
+        name, _ = base_name(self.target, environment)
+        base = self.stages.bases.pinned(name, self.target.platforms)
+        for note in environment.notes:
+            self.clock.report.note(note)
+        none = {platform: Lock(platform, "", ()) for platform in self.target.platforms}
+        return describe(self.version, self.target, fetched, base, none, conda=True)
 
     def _base(self, environment: Environment, memory: list[Memory]) -> BaseImage:
         """The base image of the version's own Python, or of the target's where it names one."""

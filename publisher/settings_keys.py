@@ -91,7 +91,10 @@ class TargetKeys(BaseModel):
         pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$",
         description="a path such as /hub",
     )
-    conda: Literal["refuse", "pip"] = Field(images.DEFAULTS["conda"], description="refuse or pip")
+    conda: Literal["refuse", "pip", "conda"] = Field(
+        images.DEFAULTS["conda"], description="refuse, pip or conda"
+    )
+    trust_dockerfiles: bool = Field(images.DEFAULTS["trust_dockerfiles"], description="true or false")
 
 
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]

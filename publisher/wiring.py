@@ -24,6 +24,7 @@ from publisher.destinations.base import Destination
 from publisher.destinations.layout import LayoutDestination
 from publisher.destinations.registry import RegistryDestination
 from publisher.domain import Target
+from publisher.environments import build_secrets
 from publisher.environments.accounts import prepare
 from publisher.environments.index import Index
 from publisher.environments.lock import Resolver
@@ -87,7 +88,7 @@ def connect(
     for place in (settings.work_folder, settings.cache_folder):
         scratch.reap(place)
     stages = Stages(
-        contexts=Contexts(settings.context_limit),
+        contexts=Contexts(settings.context_limit, partial(build_secrets.of_target, environ)),
         source=MlflowSource(
             settings.mlflow_tracking_uri,
             environ,

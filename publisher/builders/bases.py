@@ -66,6 +66,10 @@ class Bases:
         facts = known.document if known else _told(layout, child.digest)
         return layout.top.digest, str(facts["python"])
 
+    def pinned(self, name: str, wanted: Sequence[Platform]) -> BaseImage:
+        """The base image by name and digest alone, whatever is in it. Raises BuildError where it lacks a platform."""
+        return BaseImage(name, self._load(name, wanted).top.digest, "", "", (0, 0))
+
     def _load(self, name: str, wanted: Sequence[Platform]) -> Layout:
         layout = self.images.load(name)
         if lacking := missing(layout, wanted):

@@ -1,11 +1,13 @@
-"""conda.yaml: its Python, its pip list, and its own packages under the names that they have on PyPI."""
+"""conda.yaml: its Python, its pip list, and its own packages, by conda or under the names that they have on PyPI."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
 from publisher.environments import files
@@ -82,11 +84,12 @@ _VERSION = r"[0-9][\w.+!]*(\.\*|\*)?"
 
 @dataclass(frozen=True, slots=True)
 class Conda:
-    """`python` as it is written, "" where it is not; `pip` lines; `own` packages as they are written."""
+    """`python` as it is written, "" where it is not; `pip` lines; `own` packages and `channels` as they are written."""
 
     python: str = ""
     pip: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 def parse(document: dict[str, Any]) -> Conda:
@@ -104,7 +107,8 @@ def parse(document: dict[str, Any]) -> Conda:
             python = _SPEC.fullmatch(entry.strip())[2].strip()  # type: ignore[index]
         elif name != "pip":
             own.append(entry.strip())
-    return Conda(python, tuple(pip), tuple(own))
+    channels = files.strings(document, "channels", "conda.yaml")
+    return Conda(python, tuple(pip), tuple(own), tuple(channels))
 
 
 def refuse(conda: Conda) -> None:
@@ -112,8 +116,24 @@ def refuse(conda: Conda) -> None:
     if conda.own:
         raise RequirementsError(
             f"conda.yaml asks for conda packages, which are not in a package index of wheels: {', '.join(conda.own[:8])}",
-            hint='List them under pip: in conda.yaml, or set conda = "pip" on the target to take PyPI\'s instead.',
+            hint='List them under pip: in conda.yaml, or set conda = "pip" on the target to take PyPI\'s instead, or '
+            'conda = "conda" to let conda install them while a Dockerfile engine builds.',
         )
+
+
+def for_image(conda: Conda, lines: Sequence[str]) -> str:
+    """A conda.yaml with the packages of `conda`, and `lines` as its pip list. Raises RequirementsError for a text
+    that would not come out of it as one word of conda's."""
+    for text in (*conda.channels, *conda.own, conda.python):
+        if not text.isprintable() or text.startswith("-"):
+            raise RequirementsError(f"conda.yaml: {text[:80]!r} is no channel and no package")
+    python = [f"python{conda.python}" if re.match(r"[<>=!~ ]", conda.python) else f"python={conda.python}"]
+    packages = [*(python if conda.python else ["python"]), "pip", *conda.own]
+    document = {
+        "channels": list(conda.channels) or ["conda-forge"],
+        "dependencies": [*packages, *([{"pip": list(lines)}] if lines else [])],
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def to_pip(conda: Conda) -> tuple[list[str], list[str]]:

@@ -22,7 +22,9 @@ from publisher.environments.requirements import Listed
 from publisher.errors import RequirementsError
 
 
-def read(model: Path, *, serve: bool = True, conda: Literal["refuse", "pip"] = "refuse") -> Environment:
+def read(
+    model: Path, *, serve: bool = True, conda: Literal["refuse", "pip", "conda"] = "refuse"
+) -> Environment:
     """The environment of the model in folder `model`.
 
     With `serve`, MLflow itself is added where the model's own list forgets it, at the version that saved the
@@ -32,6 +34,8 @@ def read(model: Path, *, serve: bool = True, conda: Literal["refuse", "pip"] = "
     mlmodel = files.yaml_mapping(model / "MLmodel")
     conda_yaml = condas.parse(document := files.yaml_mapping(model / "conda.yaml"))
     python_env = files.yaml_mapping(model / "python_env.yaml")
+    if conda == "conda" and conda_yaml.own:
+        return _by_conda(conda_yaml, mlmodel, model, serve=serve)
     lock = recorded.find(model)
     lists = _lists(model, conda_yaml if document else None, python_env)
     if not lists and not lock:
@@ -72,6 +76,30 @@ def read(model: Path, *, serve: bool = True, conda: Literal["refuse", "pip"] = "
         indexes=() if lock else tuple(dict.fromkeys(listed.indexes)),
         lock=lock,
         notes=(*disagreements.python(pythons), *notes),
+    )
+
+
+def _by_conda(conda: condas.Conda, mlmodel: dict[str, Any], model: Path, *, serve: bool) -> Environment:
+    """conda.yaml alone decides, for what conda would install beside a lock or another list nobody can tell."""
+    listed = Listed()
+    listed.read_lines(model, "conda.yaml", conda.pip)
+    if listed.paths:
+        raise RequirementsError(
+            f"conda.yaml: conda cannot take {min(listed.paths)} of the model's own folder",
+            hint='Put the wheel into a package index, or set conda = "pip" on the target.',
+        )
+    names = _names(listed.requirements) | {canonicalize_name(condas.name_of(entry)) for entry in conda.own}
+    version = mlmodel.get("mlflow_version")
+    if serve and not names & {"mlflow", "mlflow-skinny"} and version:
+        listed.read_lines(model, "MLmodel", [f"mlflow=={version}"])
+    lines = sorted(set(listed.requirements))
+    pythons = _pythons({}, conda.python, {}, model)
+    return Environment(
+        requirements=tuple(lines),
+        python=next(iter(pythons.values()), None),
+        origin="conda.yaml",
+        notes=("conda makes the environment from conda.yaml while the image is built: nothing is locked",),
+        conda=condas.for_image(conda, lines),
     )
 
 

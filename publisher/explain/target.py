@@ -160,6 +160,10 @@ class _ForTarget:
         name, minor = base_name(target, environment)
         digest, python = self.stages.bases.peek(name, target.platforms, [self.stages.memory])
         facts = {"base": name, "digest": digest, "python": python or None, "needed": minor or None}
+        if environment.conda:
+            self.base = BaseImage(name, digest, "", "", (0, 0))
+            text = f"{name} ({digest[:19]}…): conda brings the Python"
+            return Finding("base image", "ok", text, facts)
         if python:
             check_python(target, minor, name, python)
         self.base = BaseImage(name, digest, python or f"{minor or '3.11'}.0", "", (2, 17))
@@ -178,7 +182,8 @@ class _ForTarget:
         else:
             # The wheels are not resolved here, and no builder's check needs them.
             locks = {platform: Lock(platform, base.python_minor, ()) for platform in self.target.platforms}
-            spec = describe(self.version, self.target, examined.fetched, base, locks)
+            conda = bool(self.environment and self.environment.conda)
+            spec = describe(self.version, self.target, examined.fetched, base, locks, conda=conda)
         builder = choose(spec, self.target, self.stages.builders)
         why = "the first that can" if self.target.builder == "auto" else "the target's setting"
         return Finding("builder", "ok", f"{builder.name} ({why})", {"builder": builder.name})

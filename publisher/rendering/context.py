@@ -32,7 +32,9 @@ NAMES: Mapping[str, str] = {
 # Known where the environment is locked: in our own templates and in a site's.
 OF_IMAGE: Mapping[str, str] = {
     "files": "folders of the build context, each a `folder` and its `destination` in the image",
+    "conda": "whether conda makes the environment, of environment/conda.yaml",
     "local_wheels": "whether environment/wheels has wheels that no package index has",
+    "bytecode": "whether the packages are to have bytecode",
     "prefix": "the folder of the virtual environment in the image",
     "entrypoint": "the words of the entry point, a list",
     "command": "the words of the command, a list",
@@ -93,6 +95,8 @@ def context(facts: Facts, spec: ImageSpec | None = None) -> dict[str, Any]:
     if spec:
         own |= {
             "prefix": PREFIX,
+            "conda": spec.conda,
+            "bytecode": spec.bytecode,
             "entrypoint": list(spec.entrypoint),
             "command": list(spec.command),
             "variables": dict(spec.environment),

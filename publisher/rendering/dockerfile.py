@@ -117,8 +117,8 @@ def _compare(filled: str, plain: str) -> None:
     """The last line of defence: what was filled in has the instructions of what the template says."""
     ours, theirs = list(instructions(filled)), list(instructions(plain))
     same = len(ours) == len(theirs) and all(
-        (a.keyword, a.line, a.document, _length(a), a.text.count("\n"))
-        == (b.keyword, b.line, b.document, _length(b), b.text.count("\n"))
+        (a.keyword, a.line, a.document, _length(a), a.text.count("\n"), bool(_DIRECTIVE.match(a.text)))
+        == (b.keyword, b.line, b.document, _length(b), b.text.count("\n"), bool(_DIRECTIVE.match(b.text)))
         for a, b in zip(ours, theirs, strict=True)
     )
     if not same:

@@ -33,7 +33,8 @@ class Rendered:
 
 
 def render(folder: Path, context: Mapping[str, Any]) -> list[Rendered]:
-    """Every template below `folder`, sorted by path; what has neither suffix is no template, and left out.
+    """Every template below `folder`, sorted by path; what has neither suffix is no template, and left out, and so is
+    one of Jinja2's form that writes nothing.
 
     Raises TemplateError.
     """
@@ -47,7 +48,10 @@ def render(folder: Path, context: Mapping[str, Any]) -> list[Rendered]:
     made: dict[str, Rendered] = {}
     for path in found:
         name = path.relative_to(folder).as_posix()
-        one = render_one(name, _read(path, name), context)
+        source = _read(path, name)
+        one = render_one(name, source, context)
+        if path.suffix == JINJA and source.strip() and not one.text.strip():
+            continue  # all of it stands within a condition that does not hold
         if one.path in made:
             raise TemplateError(f"two templates make the file {one.path}", hint="delete one of them")
         made[one.path] = one

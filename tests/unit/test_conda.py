@@ -90,3 +90,52 @@ def test_the_target_decides(tmp_path: Path) -> None:
     found = read(tmp_path, conda="pip")
     assert found.requirements == ("numpy==2.0.0", "pip", "torch==2.1.0")
     assert any("numpy==1.26.4 (taken: numpy==2.0.0)" in note for note in found.notes)
+
+
+def test_conda_itself(tmp_path: Path) -> None:
+    """With conda = "conda" its packages stay as they are, the pip list is read as any other, and nothing is locked."""
+    (tmp_path / "MLmodel").write_text("mlflow_version: 3.1.0\n")
+    (tmp_path / "conda.yaml").write_text(
+        "name: mlflow-env\n"
+        "channels: [conda-forge, nvidia]\n"
+        "dependencies: [python=3.11.7, 'nvidia::cudatoolkit>=11.4', numpy=1.26.4=py311h64a7726_0, pip, "
+        "{pip: [scikit-learn==1.5.2, 'idna # why not']}]\n"
+    )
+    found = read(tmp_path, conda="conda")
+    assert found.conda == (
+        "channels:\n- conda-forge\n- nvidia\n"
+        "dependencies:\n- python=3.11.7\n- pip\n- nvidia::cudatoolkit>=11.4\n- numpy=1.26.4=py311h64a7726_0\n"
+        "- pip:\n  - idna\n  - mlflow==3.1.0\n  - scikit-learn==1.5.2\n"
+    )
+    assert (found.python, found.origin) == ("3.11.7", "conda.yaml")
+    assert "nothing is locked" in found.notes[0]
+    assert "mlflow" not in read(tmp_path, conda="conda", serve=False).conda
+    (tmp_path / "conda.yaml").write_text(
+        "dependencies: [numpy, {pip: [--index-url https://evil.test/simple, idna]}]"
+    )
+    assert "evil" not in read(tmp_path, conda="conda").conda
+
+
+def test_without_conda_packages_all_is_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "conda.yaml").write_text("dependencies: [python=3.11, pip, {pip: [idna==3.10]}]\n")
+    assert read(tmp_path, conda="conda") == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dependencies: [numpy, {pip: ['--trusted-host evil.example.org', idna]}]",
+        "dependencies: [numpy, {pip: ['-e .']}]",
+        "dependencies: [numpy, {pip: ['git+https://evil.example.org/x']}]",
+        "dependencies: [numpy, {pip: ['./code/mine-1.0-py3-none-any.whl']}]",
+        "channels: [--override-channels]\ndependencies: [numpy]",
+        'channels: ["a\\nb"]\ndependencies: [numpy]',
+        "channels: [[a]]\ndependencies: [numpy]",
+        'dependencies: ["numpy\\n--yes"]',
+    ],
+)
+def test_a_conda_yaml_for_an_image_holds_packages_alone(tmp_path: Path, text: str) -> None:
+    """No option and no line break of the model's author reaches conda or pip."""
+    (tmp_path / "conda.yaml").write_text(text)
+    with pytest.raises(RequirementsError, match=r"conda\.yaml"):
+        read(tmp_path, conda="conda")

@@ -120,6 +120,7 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "constraints": "urllib3>=2.2.2,<3",
         "sdist": "refuse",
         "conda": "pip",
+        "trust_dockerfiles": "true",
         "ca_file": certifi.where(),
         "token_realms": "auth.example.org",
         "chunk_size": "32MiB",

@@ -14,7 +14,7 @@ import pytest
 
 from publisher.domain import ModelVersion, Platform, Target
 from publisher.errors import TemplateError
-from publisher.rendering.context import NAMES, Facts, context
+from publisher.rendering.context import NAMES, OF_IMAGE, Facts, context
 from publisher.rendering.render import Rendered, render, render_one, write
 
 VERSION = ModelVersion(
@@ -184,10 +184,35 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
         write([Rendered("folder", "x")], root)
 
 
+def documented(title: str) -> dict[str, str]:
+    """The names of a section's table with their meaning."""
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
+    names = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", names, re.MULTILINE))
+
+
 def test_every_name_is_there_and_documented() -> None:
     """docs/templates.md has the names with their meaning, and no other."""
-    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
-    names = page.partition("## Names")[2].partition("## ")[0]
-    assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", names, re.MULTILINE)) == dict(NAMES)
+    assert documented("Names") == dict(NAMES)
     assert set(NAMES) <= KNOWN.keys()
     assert KNOWN.keys() - set(NAMES) == {"FOUNDRY_URL", "MODEL_FOLDER"}
+    assert documented("Names of an image") == dict(OF_IMAGE)
+
+
+def test_no_value_makes_a_comment_a_directive() -> None:
+    """BuildKit would run another frontend for `# syntax=…`, and read line ends otherwise for `# escape=…`."""
+    for value in ("syntax=evil/frontend", "escape=`", "SYNTAX = evil"):
+        with pytest.raises(TemplateError, match="which instructions"):
+            one("Dockerfile.j2", "# {{ v }} v8\nFROM x\n", v=value)
+        with pytest.raises(TemplateError, match="which instructions"):
+            one("Dockerfile.template", "# ${model_folder}\nFROM x\n", model_folder=value)
+        assert one("Dockerfile.j2", "# of {{ v }}\nFROM x\n", v=value) == f"# of {value}\nFROM x\n"
+
+
+def test_a_template_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
+    """A condition around the whole of it decides; what is empty itself, or of the older form, is a file."""
+    (tmp_path / "a.py.j2").write_text("{% if command_line == 'no' -%}\nprint(1)\n{% endif -%}\n")
+    (tmp_path / "b.py.j2").write_text("{% if command_line -%}\nprint(1)\n{% endif -%}\n")
+    (tmp_path / "__init__.py.j2").write_text("")
+    (tmp_path / "c.txt.template").write_text("${python_env_file}")
+    assert [each.path for each in render(tmp_path, KNOWN)] == ["__init__.py", "b.py", "c.txt"]

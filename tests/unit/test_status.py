@@ -132,6 +132,7 @@ def test_the_fingerprint_is_stable() -> None:
         {"sdist": "refuse"},
         {"conda": "pip"},
         {"templates": "builtin"},
+        {"trust_dockerfiles": True},
         {"base": {"3.11": "python:3.11"}},
     ],
 )

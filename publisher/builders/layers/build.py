@@ -48,6 +48,8 @@ class LayerBuilder:
     def check(self, spec: ImageSpec) -> str:
         if spec.context:
             return "the image is made by a Dockerfile, and it runs none"
+        if spec.conda:
+            return "conda makes the environment while a Dockerfile runs, and it runs none"
         foreign = [str(p) for p in spec.platforms if p.os != "linux" or p.architecture not in MACHINES]
         return f"it has no wheels for {', '.join(foreign)}" if foreign else ""
 
