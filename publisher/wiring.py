@@ -15,6 +15,8 @@ from publisher.builders.bases import Bases
 from publisher.builders.buildx import Buildx
 from publisher.builders.command import of_tools
 from publisher.builders.dockerfile import DockerfileBuilder, Engine
+from publisher.builders.kaniko import Kaniko, Way
+from publisher.builders.kaniko_container import Container
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.builders.reach import Reach
@@ -120,3 +122,11 @@ def _engines(settings: Settings, environ: Mapping[str, str], reach: Reach) -> It
         settings.buildkit_certificates,
         settings.work_folder,
     )
+    yield Kaniko(list(_kanikos(settings, environ, reach)), reach)
+
+
+def _kanikos(settings: Settings, environ: Mapping[str, str], reach: Reach) -> Iterator[Way]:
+    """The ways to run kaniko that the settings allow."""
+    for name in ("docker", "podman"):
+        if settings.kaniko in ("auto", name):
+            yield Container(name, settings.kaniko_image, reach, environ, settings.work_folder)

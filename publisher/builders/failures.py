@@ -21,10 +21,11 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
         RegistryError,
         "an image that a FROM names cannot be pulled",
         re.compile(
-            r"failed to resolve source metadata|error building stage.*(retrieving|getting) image|"
+            r"failed to resolve source metadata|failed to get filesystem from image|"
+            r"error building image: (unable to complete operation after|image not found on any configured)|"
             r'failed to solve(?!.*checksum)[^"\n]*: [^\s"]+: not found|pull access denied|'
             r"manifest unknown|initializing source docker://|error pulling image|"
-            r"retrieving image|no such host.*manifests|MANIFEST_UNKNOWN",
+            r"no such host.*manifests|MANIFEST_UNKNOWN",
             re.I,
         ),
     ),

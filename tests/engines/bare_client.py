@@ -60,10 +60,11 @@ def repositories(host: str, account: Account = None) -> list[str]:
     return list(answer.json()["repositories"] or [])
 
 
-def push_layout(folder: Path, host: str, name: str, tag: str) -> None:
+def push_layout(folder: Path, host: str, name: str, tag: str, account: Account = None) -> None:
     """Send the only image of an OCI layout on disk."""
     image = layout_folder.read(folder)
     with requests.Session() as session:
+        session.auth = account
         for digest in image.blobs:
             place = session.post(f"http://{host}/v2/{name}/blobs/uploads/", timeout=30).headers["Location"]
             with layout_folder.blob_path(folder, digest).open("rb") as stream:

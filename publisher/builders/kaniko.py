@@ -1,0 +1,92 @@
+"""kaniko: an executor that runs a Dockerfile as root in a file system of its own, and needs no daemon for it.
+
+https://github.com/GoogleContainerTools/kaniko (archived), https://github.com/osscontainertools/kaniko (maintained).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from publisher.builders.dockerfile import Job
+from publisher.builders.reach import Reach
+from publisher.domain import Platform
+from publisher.errors import EngineError
+
+HOME = "/kaniko"  # the executor's own folder, which it never takes for a part of the image
+SECRETS = "/run/secrets"
+# An account, a proxy or a cloud's key in the executor's environment could be read by a RUN: it gets these alone.
+VARIABLES = {
+    "DOCKER_CONFIG": f"{HOME}/.docker",
+    "FF_KANIKO_SECUREJOIN_EXTRACTION": "true",  # of the maintained fork: no link in a layer leads out of it
+}
+
+
+class Way(Protocol):
+    """How the executor is run. `name` is what the setting `kaniko` says."""
+
+    @property
+    def name(self) -> str: ...
+
+    def check(self, platforms: Sequence[Platform]) -> str:
+        """See Engine.check."""
+        ...
+
+    def build(self, job: Job, flags: Sequence[str]) -> Path:
+        """See Engine.build; the context is to be at /kaniko/context, the layout will be at /kaniko/layout."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kaniko:
+    """See Engine. `ways`: those that the settings allow, the first that can is taken."""
+
+    ways: Sequence[Way]
+    reach: Reach
+    name: str = "kaniko"
+
+    def check(self, platforms: Sequence[Platform]) -> str:
+        return self._choose(platforms)[1]
+
+    def build(self, job: Job) -> Path:
+        way, why = self._choose([job.platform])
+        if way is None:
+            raise EngineError(f"kaniko cannot do {job.what}: {why}")
+        return way.build(job, list(self._flags(job)))
+
+    def _choose(self, platforms: Sequence[Platform]) -> tuple[Way | None, str]:
+        reasons = []
+        for way in self.ways:
+            why = way.check(platforms)
+            if not why:
+                return way, ""
+            reasons.append(f"{way.name}: {why}")
+        return None, "; ".join(reasons)
+
+    def _flags(self, job: Job) -> Iterator[str]:
+        context = job.context
+        yield f"--context=dir://{HOME}/context"
+        yield f"--dockerfile={HOME}/context/{context.dockerfile}"
+        yield f"--custom-platform={job.platform}"
+        yield "--no-push"
+        yield "--destination=publisher/build:latest"  # a name that stays inside; without one no layout is written
+        yield f"--oci-layout-path={HOME}/layout"
+        yield "--skip-unused-stages=true"
+        yield "--log-format=text"  # the usual one has colours
+        yield "--image-download-retry=2"
+        yield "--image-fs-extract-retry=2"
+        for host, mirror in self.reach.mirrors.items():
+            yield f"--registry-map={'index.docker.io' if host == 'docker.io' else host}={mirror}"
+        used = self.reach.hosts([*context.bases, context.cache])
+        for host in sorted({*self.reach.plain, *filter(self.reach.is_plain, used)}):
+            yield f"--insecure-registry={host}"
+        if context.secrets:
+            yield f"--ignore-path={SECRETS}"
+        if context.cache:
+            yield "--cache=true"
+            yield f"--cache-repo={context.cache}"
+            yield "--compressed-caching=false"  # else a layer is held in memory
+            yield "--skip-push-permission-check"  # a cache that may not be written is no reason to fail
+            yield "--push-retry=2"
