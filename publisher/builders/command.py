@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from publisher.builders.failures import failure
+from publisher.builders.output import lines
 from publisher.errors import EngineError
 from publisher.progress import Report
 from publisher.redaction import redacted
 
 TAIL = 20  # lines in an error
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL
-_LONGEST = 4000  # characters of a line; a progress bar without line ends is one line
+_LONGEST = 4000  # characters of a line that is shown
+_MOST = 64 << 20  # bytes of a log: a RUN may print for ever, and fill the disk
 _PASSED = frozenset(
     {
         "PATH",
@@ -94,17 +94,16 @@ class Commands:
         assert stream is not None  # noqa: S101 - it is a pipe
         try:
             with self._opened() as log:
-                for line in self._lines(stream):
-                    log.write(f"{line}\n")
-                    log.flush()
-                    self.tail.append(line)
-                    self.report.line(line)
+                for line in lines(stream, self.report.check, lambda: process.poll() is not None):
+                    self._tell(line, log)
             code = self._ended(process)
         except BaseException:
             _end(process)
             raise
         finally:
             stream.close()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
         if code:
             raise failure(words[0], what, code, list(self.tail), self.log)
 
@@ -113,28 +112,15 @@ class Commands:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         return os.fdopen(os.open(self.log, flags, 0o600), "w", encoding="utf-8", errors="replace")
 
-    def _lines(self, stream: IO[bytes]) -> Iterator[str]:
-        """Lines as they come; between them, and at least every half second, the report's check."""
-        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-
-        def read() -> None:
-            with suppress(OSError, ValueError):  # closed because the command was ended
-                while line := stream.readline(_LONGEST):
-                    lines.put(line)
-            lines.put(None)
-
-        threading.Thread(target=read, name="output", daemon=True).start()
-        while True:
-            self.report.check()
-            try:
-                line = lines.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            if line is None:
-                return
-            text = line.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
-            if text:
-                yield redacted(text)
+    def _tell(self, line: str, log: IO[str]) -> None:
+        if log.tell() < _MOST:
+            log.write(f"{line}\n")
+            if log.tell() >= _MOST:
+                log.write(f"The rest is left out: more than {_MOST >> 20} MiB.\n")
+            log.flush()
+        shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+        self.tail.append(shown)
+        self.report.line(shown)
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
         """The exit code: a tool may close its output and work on."""

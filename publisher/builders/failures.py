@@ -14,6 +14,11 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
     (HostError, "there is no room left", re.compile(r"no space left on device|disk quota exceeded", re.I)),
     (
         EngineError,
+        "a command was killed, perhaps for want of memory",
+        re.compile(r"exit (code|status):? 137\b|signal: killed", re.I),
+    ),
+    (
+        EngineError,
         "programs of that platform do not run here",
         re.compile(r"exec format error|exec .*: exec format", re.I),
     ),
@@ -51,14 +56,17 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
 )
 
 
+_KILLED = 128 + signal.SIGKILL  # as a container tells it
+
+
 def failure(tool: str, what: str, code: int, tail: Sequence[str], log: Path) -> PublisherError:
     """The error for `tool`, which ended with `code` (negative: killed by that signal) while it did `what`."""
     name = Path(tool).name
     detail = "\n".join(tail)
     hint = f"The whole log is {log}."
-    if code < 0:
+    if code < 0 or code == _KILLED:
         return EngineError(
-            f"{name} was killed ({_signal(-code)}) during {what}",
+            f"{name} was killed ({_signal(abs(code) % 128)}) during {what}",
             hint=f"Was there too little memory? {hint}",
             detail=detail,
         )
