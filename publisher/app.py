@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from publisher import manual, scratch, side_by_side, status
+from publisher.context_folder import RenderedContext, bring
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.doctor import Check, doctor
 from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
@@ -157,6 +158,20 @@ class App:
                 fetched.root.rename(place)
             done.append((each, place))
         return done
+
+    def render(
+        self, name: str, version: str, folder: Path, target: str | None, *, force: bool
+    ) -> RenderedContext:
+        """Bring the build context of one version into `folder`: for the named target, else for that of its tags."""
+        found = self.stages.source.get(name, version)
+        chosen = self._chosen(found, [target] if target else None)
+        if len(chosen) > 1:
+            names = " | ".join(each.name for each in chosen)
+            raise SettingsError(
+                [f"{found} goes to {len(chosen)} targets, and each has a build context of its own"],
+                hint=f"Name one: --target {names}.",
+            )
+        return bring(found, chosen[0], self.stages, folder, force=force)
 
     def _as_polled(self, version: ModelVersion, target: Target) -> Decision:
         """What a poll decides, which has seen the other versions too."""

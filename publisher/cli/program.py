@@ -23,6 +23,7 @@ from publisher.cli import (
     health,
     poll,
     publish,
+    render,
     retry,
     session,
     status,
@@ -119,6 +120,7 @@ COMMANDS: dict[str, ModuleType] = {
     "doctor": doctor,
     "cache": cache,
     "download": download,
+    "render": render,
     "base-image": base_image,
     "health": health,
 }

@@ -22,10 +22,12 @@ from publisher.cli.doctor import check_json
 from publisher.cli.download import download_json
 from publisher.cli.explain import explanation_json
 from publisher.cli.outcomes import outcome_json
+from publisher.cli.render import rendered_json
 from publisher.cli.status import status_json
 from publisher.cli.targets import target_json
+from publisher.context_folder import RenderedContext
 from publisher.doctor import Check
-from publisher.domain import Decision, ModelVersion, Outcome, Platform, Status, Target
+from publisher.domain import Decision, ModelVersion, Outcome, Platform, SourceFile, Status, Target
 from publisher.explain import Explanation, Finding, Forecast, ForTarget
 from publisher.json_output import to_json
 from publisher.manual import Change
@@ -38,6 +40,7 @@ ROW: Any = SimpleNamespace(
 )
 FOUND = (Finding("files", "ok", "there", {"a": 1}),)
 EXPLAINED = Explanation(VERSION, FOUND, (ForTarget("D", True, FOUND, Forecast("skip", "")),))
+RENDERED = RenderedContext(VERSION, TARGET, "i", Path("/d"), "site", (SourceFile("Dockerfile", 1),), ())
 
 # The head of a section: a document of that command, and where in it the table's keys are.
 SHAPES: Mapping[str, Any] = {
@@ -46,6 +49,10 @@ SHAPES: Mapping[str, Any] = {
     "publisher retry, publisher withdraw": change_json(Change(VERSION, "D", "due", "")),
     "publisher doctor": check_json(Check("disk", "work_folder", "ok", "")),
     "publisher download": download_json(VERSION, Path("/d")),
+    "publisher render": {
+        **rendered_json(RENDERED),
+        **{f"files[].{key}": value for key, value in rendered_json(RENDERED)["files"][0].items()},
+    },
     "publisher cache": cache_json(CacheFolder(Path("/nowhere")), [], None),
 }
 
