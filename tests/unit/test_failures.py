@@ -30,7 +30,7 @@ _BUILDX = "ERROR: failed to build: failed to solve: "
         (f"{_BUILDX}docker.io/library/nosuch:latest: not found", RegistryError),
         (f"{_BUILDX}x: pull access denied, repository does not exist", RegistryError),
         ("Error: initializing source docker://x:1: reading manifest 1 in x: manifest unknown", RegistryError),
-        ("error building image: error building stage: failed to get image: retrieving image", RegistryError),
+        ("error building image: image not found on any configured mapped registries for x", RegistryError),
         # the machine's
         ("write /layer: no space left on device", HostError),
         (".buildkit_qemu_emulator: /bin/sh: Invalid ELF image: exec format error", EngineError),
