@@ -339,3 +339,4 @@ class Outcome:
     downloaded: int = 0  # bytes of wheels that were fetched from the index
     exit_code: int = 0
     tags: tuple[str, ...] = ()  # the extra tags that the image has now
+    detail: str = ""  # of a failure: the last lines that a tool said

@@ -111,6 +111,7 @@ class LogProgress:
             "sent": outcome.sent,
             "downloaded": outcome.downloaded,
             "exit_code": outcome.exit_code,
+            "detail": outcome.detail,
         }
         # "build: download" is a part of "build".
         seconds = sum(spent for stage, spent in outcome.seconds.items() if ": " not in stage)

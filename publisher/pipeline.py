@@ -78,9 +78,9 @@ def _publish(
         _log.debug("%s", clock.report.subject, exc_info=error)  # --debug shows it
         if not dry_run:
             record.failed(fault)
-        reason, state = redacted(fault.line), "stopped" if isinstance(fault, StoppedError) else "failed"
-        ended = Outcome(version, target.name, state, reason, image, exit_code=fault.exit_code)  # type: ignore[arg-type]
-        return replace(ended, seconds=clock.seconds)
+        state = "stopped" if isinstance(fault, StoppedError) else "failed"
+        ended = Outcome(version, target.name, state, redacted(fault.line), image, exit_code=fault.exit_code)  # type: ignore[arg-type]
+        return replace(ended, seconds=clock.seconds, detail=redacted(fault.detail))
     return replace(outcome, seconds=clock.seconds)
 
 

@@ -33,15 +33,18 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "sent": outcome.sent,
         "downloaded": outcome.downloaded,
         "exit_code": outcome.exit_code,
+        "detail": outcome.detail,
     }
 
 
 def print_outcomes(outcomes: Sequence[Outcome], stream: TextIO) -> None:
-    """A line that sums up, then a line for each version and target."""
+    """A line that sums up, then a line for each version and target, with what a tool said that failed below it."""
     paper = Paper(stream)
     paper.line(_summary(outcomes))
     for outcome in outcomes:
         paper.line(f"{subject_of(outcome.version, outcome.target)}:", outcome.state, _about(outcome))
+        for line in outcome.detail.splitlines():
+            paper.line(f"  {line}")
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

@@ -122,6 +122,18 @@ def test_each_state_tells_what_matters_of_it() -> None:
     ]
 
 
+def test_what_a_tool_said_stands_below_its_failure() -> None:
+    """Line by line, and none of them can pass for a result."""
+    failed = Outcome(
+        version(), "DEMO", "failed", "exit code: 7", detail="cc: not found\nm v1 → X: published\x1b[2K"
+    )
+    assert printed(failed)[1:] == [
+        "pltr_model v3 → DEMO: failed, exit code: 7",
+        "  cc: not found",
+        "  m v1 → X: published\\x1b[2K",
+    ]
+
+
 def test_status_lines_tell_past_and_next() -> None:
     """Each line has the recorded state, its image (before there is one: its name to be) or reason, its time, and what the next poll would do."""
     rows = [
@@ -235,6 +247,7 @@ def test_json_of_outcomes_has_fixed_keys() -> None:
         "sent": 201_300_000,
         "downloaded": 999_960,
         "exit_code": 0,
+        "detail": "",
     }
     assert document["outcomes"][1]["exit_code"] == 9
     hostile = to_json(outcome_json(Outcome(version(HOSTILE), "DEMO", "failed", "")))
