@@ -54,8 +54,8 @@ def register_sklearn(
     """
     import mlflow
 
-    model, rows, expected, signature = _train(seed)
-    with _tracking(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
+    model, rows, expected, signature = train(seed)
+    with tracking(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
         info = mlflow.sklearn.log_model(
             model,
             name="mymodel",
@@ -76,8 +76,8 @@ def register_sklearn_in_run(uri: str, name: str, *, tag_target: str | None = "TE
     """The same in MLflow 2's way: model and client are folders of the run, and the version's source its root."""
     import mlflow
 
-    model, rows, expected, signature = _train(0)
-    with _tracking(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
+    model, rows, expected, signature = train(0)
+    with tracking(uri), tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
         saved = Path(folder) / "saved"
         mlflow.sklearn.save_model(
             model, str(saved), input_example=rows, signature=signature, pyfunc_predict_fn="predict_proba"
@@ -98,7 +98,7 @@ def register_pyfunc(uri: str, name: str, *, tag_target: str | None = "TEST") -> 
 
     rows = pandas.DataFrame({"length": [1.0, 2.5, -4.0], "width": [0.5, 4.0, 8.0]})
     factors = {"length": 3.25, "width": -0.75}
-    with _tracking(uri), tempfile.TemporaryDirectory() as folder:
+    with tracking(uri), tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         package = root / "house_rules"
         package.mkdir()
@@ -140,7 +140,7 @@ def register_pyfunc(uri: str, name: str, *, tag_target: str | None = "TEST") -> 
                 code_paths=[str(package)],
                 artifacts={"factors": str(root / "factors.json")},
                 signature=mlflow.models.infer_signature(rows, [1.0]),
-                pip_requirements=_pins("mlflow", "pandas", "numpy"),
+                pip_requirements=pins("mlflow", "pandas", "numpy"),
                 registered_model_name=name,
             )
         number = str(info.registered_model_version)
@@ -170,14 +170,14 @@ def register_onnx(uri: str, name: str, *, tag_target: str | None = "TEST") -> Re
     onnx.checker.check_model(model)
     rows = numpy.array([[1, 2, 3], [-4, 0.5, 6]], dtype=numpy.float32)
     expected = rows @ weights + bias
-    with _tracking(uri), mlflow.start_run():
+    with tracking(uri), mlflow.start_run():
         info = mlflow.onnx.log_model(
             model,
             name="line",
             signature=mlflow.models.infer_signature({"x": rows}, {"y": expected}),
             onnx_execution_providers=["CPUExecutionProvider"],
             # Its arm64 library crashes on loading under Debian 12's qemu (7.2) from 1.28.0 on.
-            pip_requirements=[*_pins("mlflow", "onnx", "pandas", "numpy"), "onnxruntime==1.27.0"],
+            pip_requirements=[*pins("mlflow", "onnx", "pandas", "numpy"), "onnxruntime==1.27.0"],
             registered_model_name=name,
         )
     number = str(info.registered_model_version)
@@ -194,7 +194,8 @@ def same_numbers(ours: Any, theirs: Any) -> bool:
     return bool(abs(ours - theirs) <= 1e-9 * max(1.0, abs(ours), abs(theirs)))
 
 
-def _train(seed: int) -> tuple[Any, Any, list[list[float]], Any]:
+def train(seed: int) -> tuple[Any, Any, list[list[float]], Any]:
+    """A model, rows of its test set, the probabilities that it gives them, and their signature."""
     from mlflow.models import infer_signature
     from sklearn.datasets import load_breast_cancer
     from sklearn.linear_model import LogisticRegression
@@ -231,12 +232,13 @@ def _tag(uri: str, name: str, number: str, target: str | None, *, client: bool =
         MlflowClient(uri, uri).set_model_version_tag(name, number, key, value)
 
 
-def _pins(*packages: str) -> list[str]:
+def pins(*packages: str) -> list[str]:
+    """Requirements of just the versions that run here."""
     return [f"{package}=={version(package)}" for package in packages]
 
 
 @contextmanager
-def _tracking(uri: str) -> Iterator[None]:
+def tracking(uri: str) -> Iterator[None]:
     """Lend MLflow's fluent functions a server. Its own setter would leave the address to every later process."""
     before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     os.environ.update(dict.fromkeys(before, uri))

@@ -27,7 +27,6 @@ from publisher.oci.layout import INDEX, BytesBlob, Descriptor, FileBlob, Layout,
 from tests.engines import debian, machine
 
 # What Debian's slim image has beside what a Python server needs, as far as a Dockerfile may call it.
-# What Debian's slim image has beside what a Python server needs, as far as a Dockerfile may call it.
 _PACKAGES = (
     *("apt", "bash", "debconf", "debian-archive-keyring", "debianutils", "diffutils", "dpkg", "findutils"),
     *("grep", "gzip", "hostname", "libpam-runtime", "login", "mawk", "passwd", "perl-base", "sed", "tar"),
@@ -87,6 +86,8 @@ def _machine() -> Tree:
         "cert": f"/{bundle}",
         "disable-pip-version-check": "1",
     }
+    # Under emulation pip would need longer to compile what nobody imports than for all the rest.
+    settings["install"] = {"compile": "false"}
     text = io.StringIO()
     settings.write(text)
     tree.file("etc/pip.conf", text.getvalue())
