@@ -31,14 +31,14 @@ NAMES: Mapping[str, str] = {
 }
 # Known where the environment is locked: in our own templates and in a site's.
 OF_IMAGE: Mapping[str, str] = {
-    "files": "folders of the build context, each a `folder` and its `destination` in the image",
-    "conda": "whether conda makes the environment, of environment/conda.yaml",
-    "local_wheels": "whether environment/wheels has wheels that no package index has",
-    "bytecode": "whether the packages are to have bytecode",
+    "files": "folders of the build context, each a `folder` and its `destination` in the image; in Jinja2's form only",
+    "conda": "whether conda makes the environment, of environment/conda.yaml; in Jinja2's form only",
+    "local_wheels": "whether environment/wheels has wheels that no package index has; in Jinja2's form only",
+    "bytecode": "whether the packages are to have bytecode; in Jinja2's form only",
     "prefix": "the folder of the virtual environment in the image",
     "entrypoint": "the words of the entry point, a list",
     "command": "the words of the command, a list",
-    "variables": "the environment variables of the image, by their names",
+    "variables": "the environment variables of the image, by their names; in Jinja2's form only",
     "user": "the numeric user, such as `10001:10001`",
     "workdir": "the working directory",
     "ports": "the ports that are served, a list; empty where the model is not served",

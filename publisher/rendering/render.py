@@ -105,9 +105,10 @@ class _Marked(Mapping[str, str]):
 
     def __init__(self, context: Mapping[str, Any], values: Values) -> None:
         self._known = {
-            key: ",".join(value) if isinstance(value, list) else value
+            key: ",".join(map(str, value)) if isinstance(value, list) else value
             for key, value in context.items()
-            if isinstance(value, str | list)
+            if isinstance(value, str)
+            or (isinstance(value, list) and all(isinstance(item, str | int) for item in value))
         }
         self._values = values
 
