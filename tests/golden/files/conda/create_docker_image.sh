@@ -73,10 +73,10 @@ case $platforms in
     *,*)
         driver=$(docker buildx inspect | sed -n 's/^Driver: *//p')
         if [ "$driver" = docker ] && ! docker info 2>/dev/null | grep -q io.containerd.snapshotter; then
-            BUILDX_BUILDER=publisher
+            BUILDX_BUILDER=publisher-laptop
             export BUILDX_BUILDER
             docker buildx inspect >/dev/null 2>&1 ||
-                docker buildx create --name publisher --driver docker-container >/dev/null
+                docker buildx create --name "$BUILDX_BUILDER" --driver docker-container >/dev/null
         fi
         known=$(docker buildx inspect --bootstrap | sed -n 's/([^)]*)//g; s/^Platforms: *//p' | tr -d ' *' | tr '\n' ,)
         for platform in $(echo "$platforms" | tr ',' ' '); do
