@@ -12,6 +12,7 @@ from publisher.admission import Admission, for_builds, publications
 from publisher.app import App
 from publisher.builders.base import Builder
 from publisher.builders.bases import Bases
+from publisher.builders.buildah import Buildah
 from publisher.builders.buildx import Buildx
 from publisher.builders.command import of_tools
 from publisher.builders.dockerfile import DockerfileBuilder, Engine
@@ -123,6 +124,7 @@ def _engines(settings: Settings, environ: Mapping[str, str], reach: Reach) -> It
         settings.work_folder,
     )
     yield Kaniko(list(_kanikos(settings, environ, reach)), reach)
+    yield Buildah(of_tools(environ), reach)
 
 
 def _kanikos(settings: Settings, environ: Mapping[str, str], reach: Reach) -> Iterator[Way]:

@@ -69,10 +69,11 @@ class Commands:
         environment: Mapping[str, str] | None = None,
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
+        tool: str = "",
     ) -> None:
         """Run `command` to its end, in `folder`. `what` it does is told in the error: ``the build for linux/arm64``.
 
-        `source` is its stdin. With `sink`, stdout goes there and is no output. `environment` is added to ours.
+        `tool`: its name, where the first word is that of a program which starts it. `source` is its stdin. With `sink`, stdout goes there and is no output. `environment` is added to ours.
         Raises EngineError where it is not there or is killed, and what failures.py makes of another end;
         whatever the report's check raises ends the command and all that it started.
         """
@@ -105,7 +106,7 @@ class Commands:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
         if code:
-            raise failure(words[0], what, code, list(self.tail), self.log)
+            raise failure(tool or words[0], what, code, list(self.tail), self.log)
 
     def _opened(self) -> IO[str]:
         self.log.parent.mkdir(parents=True, exist_ok=True)

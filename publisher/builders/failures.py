@@ -47,8 +47,9 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
     (
         EngineError,
         "the engine went away",
+        # The second: unshare(1) up to 2.38 says so where a program in its namespace got SIGKILL.
         re.compile(
-            r"cannot connect to the docker daemon|rpc error: code = unavailable|"
+            r"cannot connect to the docker daemon|unshare: sigprocmask unblock failed|rpc error: code = unavailable|"
             r"closing transport|error reading from server: EOF",
             re.I,
         ),

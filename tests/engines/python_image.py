@@ -71,7 +71,15 @@ def _config(config: dict[str, Any], layer: Layer) -> dict[str, Any]:
     return {
         **config,
         "config": {"Cmd": ["python3"], "Env": [path, *variables]},
-        "history": [*config["history"], {"created_by": "tests", "comment": "this machine's way to packages"}],
+        # With a time, as the official image's have: buildah finds nothing in its cache above one that has none.
+        "history": [
+            *config["history"],
+            {
+                "created": "1970-01-01T00:00:00Z",
+                "created_by": "tests",
+                "comment": "this machine's way to packages",
+            },
+        ],
         "rootfs": {"type": "layers", "diff_ids": [*config["rootfs"]["diff_ids"], layer.diff_id]},
     }
 
