@@ -18,6 +18,8 @@
     ├── EngineError                     16    a tool that this work needs is missing         (retryable)
     ├── HostError                       17    disk full, no permission                       (retryable)
     ├── DeadlineError                   18    a publication took longer than its deadline    (retryable)
+    ├── RegistrationError               22    a model cannot be registered as it was asked for
+    ├── PublicationError                23    a publication that was waited for has failed
     └── StoppedError                   143    the publisher was asked to end (SIGTERM)       (retryable)
 
 `retryable` tells whether the same version may be published later without being changed: the fault lies with a
@@ -26,6 +28,8 @@ itself is at fault it is not tried again until it or the target's settings chang
 """
 
 from __future__ import annotations
+
+from publisher.redaction import redacted
 
 SOME_FAILED = 20
 
@@ -46,6 +50,10 @@ class PublisherError(Exception):
         """Message and hint on one line, as it goes into a status tag."""
         text = f"{self}. {self.hint}" if self.hint else str(self)
         return " ".join(text.split())
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (IPython, "Custom exceptions")."""
+        return redacted(f"{type(self).__name__}: {self.line}\n{self.detail}").splitlines()
 
 
 class SettingsError(PublisherError):
@@ -138,6 +146,20 @@ class HostError(PublisherError):
 class DeadlineError(PublisherError):
     exit_code = 18
     retryable = True
+
+
+class RegistrationError(PublisherError):
+    """Nothing was registered. `faults` has each thing that stands against it."""
+
+    exit_code = 22
+
+    def __init__(self, *faults: str, hint: str = "", detail: str = "") -> None:
+        super().__init__("; ".join(faults), hint=hint, detail=detail)
+        self.faults = list(faults)
+
+
+class PublicationError(PublisherError):
+    exit_code = 23
 
 
 class StoppedError(PublisherError):

@@ -77,9 +77,14 @@ class Formatter(logging.Formatter):
         return redacted(super().format(record))
 
 
+def named_like_a_secret(name: str, value: str) -> bool:
+    """Whether `value` stands under a name that credentials have, and may be one."""
+    return name in _NAMED or bool(_LIKE_A_SECRET.search(name) and len(value) >= _SHORTEST_BY_NAME)
+
+
 def _of_variables(environ: Mapping[str, str]) -> Iterator[str]:
     for name, value in environ.items():
-        if name in _NAMED or (_LIKE_A_SECRET.search(name) and len(value) >= _SHORTEST_BY_NAME):
+        if named_like_a_secret(name, value):
             yield value
         for found in _USERINFO.findall(value):
             user, colon, password = found.partition(":")

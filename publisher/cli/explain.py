@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from publisher.cli import session
 from publisher.cli.parameters import Json, Name, Targets, Version, check_targets
 from publisher.json_output import to_json
-from publisher.terminal import Paper
 
 if TYPE_CHECKING:
     from publisher.app import App
@@ -22,13 +21,6 @@ EXAMPLES = (
     "publisher explain pltr_model 3",
     "publisher explain pltr_model 3 --target demo --json | jq '.targets[].poll'",
 )
-_POLL = {
-    "ignore": "does not see it",
-    "skip": "leaves it",
-    "tag": "brings its extra tags up to date",
-    "publish": "publishes it",
-    "fail": "tries it, and fails",
-}
 
 
 def command(
@@ -44,6 +36,8 @@ def run(
     connection: AbstractContextManager[App], name: str, version: str, targets: list[str] | None, *, json: bool
 ) -> int:
     """Print the explanation; returns 0, whatever it says."""
+    from publisher.explained import print_explanation
+
     with connection as app:
         found = app.explain(name, version, targets)
     if json:
@@ -72,24 +66,3 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
 
 def _findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
     return [{"topic": f.topic, "level": f.level, "text": f.text, "facts": dict(f.facts)} for f in found]
-
-
-def print_explanation(found: Explanation, stream: TextIO) -> None:
-    """A block for the version and one for each target; each ends with what the next poll does."""
-    paper = Paper(stream)
-    paper.line(f"{found.version}")
-    for finding in found.findings:
-        _line(paper, finding)
-    for each in found.targets:
-        paper.line("")
-        paper.line(f"{found.version} → {each.target}")
-        for finding in each.findings:
-            _line(paper, finding)
-        paper.line(f"  next poll: {_POLL[each.poll.action]}: {each.poll.reason}")
-
-
-def _line(paper: Paper, finding: Finding) -> None:
-    if finding.level == "problem":
-        paper.line(f"  {finding.topic}:", "problem", finding.text)
-    else:
-        paper.line(f"  {finding.topic}: {finding.text}")

@@ -23,6 +23,7 @@ from publisher.cli import (
     health,
     poll,
     publish,
+    register,
     render,
     retry,
     session,
@@ -110,6 +111,7 @@ def options(
 
 # The order of the help.
 COMMANDS: dict[str, ModuleType] = {
+    "register": register,
     "poll": poll,
     "publish": publish,
     "status": status,

@@ -52,14 +52,14 @@ def lent(tags: Mapping[str, str]) -> dict[str, str]:
 def _versions_of(client: Any, url: str, names: Sequence[str]) -> Iterator[Any]:
     for group in _groups(names):
         try:
-            found = pages(client.search_model_versions, url, _of(group), PAGE)
+            found = pages(client.search_model_versions, url, named(group), PAGE)
             yield from (version for version in found if version.name in group)
         except ModelRegistryError as error:
             if error.retryable or len(group) == 1:
                 raise
             # MLflow 2 knows IN for runs alone: there it takes one search for each model that has the tag.
             for name in group:
-                yield from pages(client.search_model_versions, url, _of([name]), PAGE)
+                yield from pages(client.search_model_versions, url, named([name]), PAGE)
 
 
 def _groups(names: Sequence[str]) -> Iterator[list[str]]:
@@ -77,7 +77,7 @@ def _groups(names: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _of(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
     if len(names) > 1:
         return "name IN ('{}')".format("', '".join(names))
     # A filter cannot hold every quote. In a pattern an underscore stands for any character.

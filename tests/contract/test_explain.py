@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from publisher.cli.explain import explanation_json, print_explanation
+from publisher.cli.explain import explanation_json
 from publisher.explain import Explanation
+from publisher.explained import print_explanation
 from tests.contract.situations import CASES, STATES
 from tests.contract.world import World
 
