@@ -11,6 +11,7 @@
     ├── IndexUnavailableError           10    the package index cannot be reached            (retryable)
     ├── BuildError                      11    an image cannot be made of this
     ├── TemplateError                   19    a template cannot be rendered, or not safely
+    ├── CheckError                      24    an image was made, and a check says that it does not work
     ├── RegistryError                   12    the container registry says no                 (retryable)
     │   ├── AuthenticationError         13    ... to our credentials                         (retryable)
     │   ├── TagConflictError            14    the tag holds another digest
@@ -107,6 +108,12 @@ class BuildError(PublisherError):
 
 class TemplateError(PublisherError):
     exit_code = 19
+
+
+class CheckError(PublisherError):
+    """An image that is there does not work."""
+
+    exit_code = 24
 
 
 class RegistryError(PublisherError):

@@ -22,6 +22,10 @@ _IN_MEMORY = (
 )
 
 
+# What reading an archive raises that is none. ValueError and OverflowError: numbers in headers that no file system has.
+UNREADABLE = (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError)
+
+
 class _Entry(tarfile.TarInfo):
     """Judges a header before tarfile acts on it."""
 
@@ -29,21 +33,24 @@ class _Entry(tarfile.TarInfo):
     def frombuf(cls, buf: Any, encoding: str | None, errors: str) -> _Entry:
         entry = super().frombuf(buf, encoding or "utf-8", errors)
         if entry.size < 0 or (entry.type in _IN_MEMORY and entry.size > MAX_HEADER):
-            raise BuildError(f"a layer of the base image has a header of {entry.size:,} bytes")
+            raise BuildError(f"a layer has a header of {entry.size:,} bytes")
         if entry.type == tarfile.GNUTYPE_SPARSE:
-            raise BuildError("a layer of the base image holds a sparse file, which image layers do not have")
+            raise BuildError("a layer holds a sparse file, which image layers do not have")
         return entry
 
 
-def entries(layers: Iterable[BinaryIO]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def entries(
+    layers: Iterable[BinaryIO], image: str = "the base image"
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Every entry of `layers` (gzip or plain tar), bottom first, with the archive to read it from at once.
 
-    Raises BuildError for what is no tar, and for more than any image needs.
+    `image`: what they are of, for people. Raises BuildError for what is no tar, and for more than any image
+    needs; what is read from an archive here raises UNREADABLE.
     """
     count = inflated = 0
     for layer in layers:
         with layer as stream:
-            plain = _Plain(stream, MAX_INFLATED - inflated)
+            plain = _Plain(stream, MAX_INFLATED - inflated, image)
             try:
                 with tarfile.open(
                     fileobj=cast("Any", plain), mode="r|", bufsize=BLOCK, tarinfo=_Entry
@@ -52,20 +59,20 @@ def entries(layers: Iterable[BinaryIO]) -> Iterator[tuple[tarfile.TarFile, tarfi
                         archive.members.clear()  # type: ignore[attr-defined]  # it keeps each one that it met
                         count += 1
                         if count > MAX_ENTRIES:
-                            raise BuildError(f"the base image has more than {MAX_ENTRIES:,} files")
+                            raise BuildError(f"{image} has more than {MAX_ENTRIES:,} files")
                         if not getattr(entry, "sparse", None):
                             yield archive, entry
-            # ValueError and OverflowError: numbers in headers that no file system has.
-            except (tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError) as error:
-                raise BuildError(f"a layer of the base image cannot be read: {error}") from error
+            except UNREADABLE as error:
+                raise BuildError(f"a layer of {image} cannot be read: {error}") from error
             inflated += plain.inflated
 
 
 class _Plain:
     """A layer's tar out of gzip (one member or many) or as it is, in large pieces: gzip.py's are small."""
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
+    def __init__(self, stream: BinaryIO, limit: int, image: str) -> None:
         self._stream = stream
+        self._image = image
         self._limit = limit
         self.inflated = 0
         self._raw = stream.read(BLOCK)
@@ -87,5 +94,5 @@ class _Plain:
             self._raw = self._raw or self._stream.read(BLOCK)
         self.inflated += len(out)
         if self.inflated > self._limit:
-            raise BuildError(f"the base image's layers are larger than {MAX_INFLATED >> 30} GiB")
+            raise BuildError(f"{self._image}'s layers are larger than {MAX_INFLATED >> 30} GiB")
         return bytes(out)
