@@ -1,7 +1,7 @@
-"""A base image to build on."""
+"""A base image to build on, and engines that run Dockerfiles."""
 
 from __future__ import annotations
 
-from tests.e2e.conftest import base_layout
+from tests.e2e.conftest import base_layout, new_engine_workplace
 
-__all__ = ["base_layout"]
+__all__ = ["base_layout", "new_engine_workplace"]
