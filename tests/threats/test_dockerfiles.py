@@ -42,7 +42,7 @@ def test_a_dockerfile_sees_no_credential(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """It copies all that it can read into its image: the target registry's password and MLflow's are not there."""
-    files = {"templates/Dockerfile.template": CURIOUS}
+    files = {"templates/Dockerfile.template": CURIOUS, "client/execute_model.py": ""}
     model = notebook.register_small(
         mlflow_server, f"curious-{engine}", ["CURIOUS"], files, tmp_path_factory.mktemp("run")
     )
