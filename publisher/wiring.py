@@ -18,6 +18,7 @@ from publisher.builders.command import of_tools
 from publisher.builders.dockerfile import DockerfileBuilder, Engine
 from publisher.builders.kaniko import Kaniko, Way
 from publisher.builders.kaniko_container import Container
+from publisher.builders.kaniko_here import Here
 from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.builders.reach import Reach
@@ -129,6 +130,8 @@ def _engines(settings: Settings, environ: Mapping[str, str], reach: Reach) -> It
 
 def _kanikos(settings: Settings, environ: Mapping[str, str], reach: Reach) -> Iterator[Way]:
     """The ways to run kaniko that the settings allow."""
+    if settings.kaniko in ("auto", "here"):
+        yield Here(settings.kaniko_executor, environ)
     for name in ("docker", "podman"):
         if settings.kaniko in ("auto", name):
             yield Container(name, settings.kaniko_image, reach, environ, settings.work_folder)

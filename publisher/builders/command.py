@@ -73,7 +73,8 @@ class Commands:
     ) -> None:
         """Run `command` to its end, in `folder`. `what` it does is told in the error: ``the build for linux/arm64``.
 
-        `tool`: its name, where the first word is that of a program which starts it. `source` is its stdin. With `sink`, stdout goes there and is no output. `environment` is added to ours.
+        `tool`: its name, where the first word is that of a program which starts it. `source` is its stdin. With
+        `sink`, stdout goes there and is no output. `environment` is added to ours.
         Raises EngineError where it is not there or is killed, and what failures.py makes of another end;
         whatever the report's check raises ends the command and all that it started.
         """

@@ -5,7 +5,7 @@ https://github.com/GoogleContainerTools/kaniko (archived), https://github.com/os
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +17,17 @@ from publisher.errors import EngineError
 
 HOME = "/kaniko"  # the executor's own folder, which it never takes for a part of the image
 SECRETS = "/run/secrets"
-# An account, a proxy or a cloud's key in the executor's environment could be read by a RUN: it gets these alone.
+# An account or a cloud's key in the executor's environment could be read by a RUN: these and proxies are all it gets.
 VARIABLES = {
     "DOCKER_CONFIG": f"{HOME}/.docker",
     "FF_KANIKO_SECUREJOIN_EXTRACTION": "true",  # of the maintained fork: no link in a layer leads out of it
 }
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def proxies(environment: Mapping[str, str]) -> list[str]:
+    """The variables of `environment` that name proxies. Their values, which may hold passwords, go in no command."""
+    return [key for key in environment if key.upper() in _PROXIES]
 
 
 class Way(Protocol):

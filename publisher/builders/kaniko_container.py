@@ -21,7 +21,7 @@ from publisher.builders import emulation
 from publisher.builders.command import ask, program
 from publisher.builders.docker_client import folder_of
 from publisher.builders.dockerfile import Job
-from publisher.builders.kaniko import HOME, SECRETS, VARIABLES
+from publisher.builders.kaniko import HOME, SECRETS, VARIABLES, proxies
 from publisher.builders.reach import Reach
 from publisher.domain import Platform
 from publisher.errors import BuildError, EngineError, RegistryError
@@ -29,7 +29,6 @@ from publisher.oci.hosts import is_loopback
 from publisher.oci.layout_archive import receiving
 
 CLAIM = "io.github.model-publisher.kaniko"  # label of a container: whose it is
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _KILLED = ("137", "143")  # how a container ends by SIGKILL (too little memory, too) and SIGTERM
 
 
@@ -73,8 +72,8 @@ class Container:
         words = ["create", "--name", container, "--label", f"{CLAIM}={scratch.below(self.work_folder).claim}"]
         for key, value in VARIABLES.items():
             words += ["--env", f"{key}={value}"]
-        for key in self._proxies():
-            words += ["--env", key]  # its value, which may hold a password, is in no command line
+        for key in proxies(self.environment):
+            words += ["--env", key]
         if self._needs_loopback(job):
             words += ["--network", "host"]
         try:
@@ -136,7 +135,7 @@ class Container:
         return layout
 
     def _command(self, job: Job, *words: str, what: str, **streams: object) -> None:
-        job.commands.run([self.name, *words], what=what, environment=self._config(), **streams)  # type: ignore[arg-type]
+        job.commands.run([self.name, *words], what=what, tool="kaniko", environment=self._config(), **streams)  # type: ignore[arg-type]
 
     def _ask(self, *words: str) -> str | None:
         return ask([self.name, *words], {**self.environment, **self._config()})
@@ -159,12 +158,11 @@ class Container:
 
     def _needs_loopback(self, job: Job) -> bool:
         """A registry or proxy on this machine's loopback is only there for who shares its network."""
-        proxies = [urlsplit(self.environment[key]).netloc.rpartition("@")[2] for key in self._proxies()]
+        through = [
+            urlsplit(self.environment[key]).netloc.rpartition("@")[2] for key in proxies(self.environment)
+        ]
         registries = self.reach.hosts([*job.context.bases, job.context.cache])
-        return any(map(is_loopback, filter(None, [*registries, *proxies])))
-
-    def _proxies(self) -> list[str]:
-        return [key for key in self.environment if key.upper() in _PROXIES]
+        return any(map(is_loopback, filter(None, [*registries, *through])))
 
     def _remove(self, container: str) -> None:
         self._ask("rm", "--force", "--volumes", container)
