@@ -56,12 +56,11 @@ class Buildx:
         words = builders.command(self.environment)
         if words is None:
             raise EngineError(_MISSING)
-        environment = with_accounts(self.environment, job.accounts, job.folder / "docker")
+        own = with_accounts(self.environment, job.accounts, job.folder / "docker")
+        environment = {**self.environment, **own}
         if self._remote:
             environment["BUILDX_CONFIG"] = str(job.folder / "buildx")
-            if fault := builders.remote(
-                words, self._remote, self.certificates, {**job.commands.environment, **environment}
-            ):
+            if fault := builders.remote(words, self._remote, self.certificates, environment):
                 raise EngineError(f"buildx cannot use the BuildKit at {self._remote}: {fault}")
         mirrored = self._mirrored(job)
         try:
