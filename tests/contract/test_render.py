@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -16,7 +17,10 @@ from publisher.errors import BuildError, SettingsError
 from tests.contract.world import World
 from tests.engines import bare_client
 from tests.engines.buildkit import BuildKit
+from tests.engines.docker import Docker
 from tests.engines.hub import TAGS, Hub
+from tests.engines.registry import RealRegistry
+from tests.threats.canaries import leaks, watched
 
 pytestmark = [pytest.mark.engine("docker-registry"), pytest.mark.engine("mmdebstrap")]
 
@@ -125,26 +129,42 @@ def laptop(buildkit: BuildKit, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.engine("docker")
 def test_the_script_builds_and_pushes(
-    world: World, number: str, base: dict[str, str], laptop: dict[str, str], tmp_path: Path
+    *,
+    world: World,
+    number: str,
+    base: dict[str, str],
+    laptop: dict[str, str],
+    docker: Docker,
+    private_registry: RealRegistry,
+    tmp_path: Path,
 ) -> None:
-    """What was rendered for both platforms is built by the script and lies in the registry, with no file of a secret."""
+    """The script signs in, builds what was rendered for both platforms, and pushes; no command line has the token."""
+    keys = {**base, "platforms": "linux/amd64,linux/arm64", "registry": f"{private_registry.host}/laptop"}
     folder = tmp_path / "context"
-    render(world, number, folder, {**base, "platforms": "linux/amd64,linux/arm64"})
+    render(world, number, folder, keys)
     conf = tmp_path / "pip.conf"
-    conf.write_text("[global]\ntimeout = 20\n# canary-in-pip-conf\n")
-    done = subprocess.run(
-        [folder / "create_docker_image.sh"],
-        cwd="/",
-        env={**laptop, "PIP_CONFIG_FILE": str(conf)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    conf.write_text("[global]\ntimeout = 20\n")
+    with watched(os.getpid()) as seen:
+        done = subprocess.run(
+            [folder / "create_docker_image.sh"],
+            cwd="/",
+            env={
+                **laptop,
+                "PIP_CONFIG_FILE": str(conf),
+                "REGISTRY_USER": private_registry.user,
+                "REGISTRY_TOKEN": private_registry.password,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
     assert done.returncode == 0, done.stdout[-4000:]
-    image = world.image("LAPTOP", number)
+    image = f"{private_registry.host}/laptop/{world.model}:v{number}"
     assert done.stdout.splitlines()[-1] == f"Run it with: docker run --rm {image}"
-    pushed = bare_client.of_reference(image)
+    pushed = bare_client.of_reference(image, (private_registry.user, private_registry.password))
     assert pushed
     assert set(pushed.platforms) == {"linux/amd64", "linux/arm64"}
+    assert any(b"id=pip.conf" in line for line in seen.lines)
+    assert not [line for line in seen.lines if leaks(line, {"token": private_registry.password})]

@@ -10,6 +10,7 @@ from publisher.contexts import Contexts, Wanted
 from publisher.describe import describe
 from publisher.domain import BaseImage, Context, Environment, Lock, ModelVersion, Platform, Target, Wheel
 from publisher.environments import read
+from publisher.naming import image_name
 from publisher.sources.base import Fetched
 
 PLATFORMS = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -102,7 +103,7 @@ def ours(
         locks = {platform: Lock(platform, "3.11", tuple(_wheels(platform))) for platform in PLATFORMS}
     spec = describe(model, goal, found, BASE, locks, conda=bool(conda))
     (folder / "context").mkdir()
-    wanted = Wanted(model, goal, "quay.io/team/pricing-model:v8", found)
+    wanted = Wanted(model, goal, image_name(goal, model), found)
     return (contexts or Contexts(LIMIT)).ours(wanted, spec, environment, folder / "context")
 
 
@@ -112,7 +113,7 @@ def own(folder: Path, model: ModelVersion, goal: Target, templates: Mapping[str,
     files |= {"client/execute_model.py": "print('hello')\n"}
     files |= {f"templates/{name}": text for name, text in templates.items()}
     found = fetched(folder / "files", files, client=True, templates=True)
-    wanted = Wanted(model, goal, "quay.io/team/pricing-model:v8", found)
+    wanted = Wanted(model, goal, image_name(goal, model), found)
     return Contexts(LIMIT).of_version(wanted, "docker.io/library/python:3.11-slim", "3.11.7")
 
 

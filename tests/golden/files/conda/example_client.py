@@ -44,7 +44,10 @@ def main():
     parser.add_argument("rows", nargs="?", metavar="ROWS", help="JSON; the model's input example without it")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="where the image is served")
     arguments = parser.parse_args()
-    body = request(json.loads(arguments.rows) if arguments.rows else example())
+    try:
+        body = request(json.loads(arguments.rows) if arguments.rows else example())
+    except ValueError as error:
+        sys.exit("That is no JSON: {}".format(error))
     call = urllib.request.Request(
         arguments.url.rstrip("/") + "/invocations",
         data=json.dumps(body).encode(),
