@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from benchmarks.machine import QUIET
 
 _HEADER = ("what", "ours", "peer", "ratio", "target", "")
 _BEGIN, _END = "<!-- table: benchmarks/run.py --docs -->", "<!-- end of table -->"
+_ENGINES = "<!-- table: benchmarks/run.py --only engines --docs -->"
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bool]]:
@@ -125,19 +126,50 @@ def table(found: Mapping[str, Any]) -> Table:
     return made
 
 
-def write_docs(found: Mapping[str, Any], path: Path) -> None:
-    """Replace the table in the document, between its two marks."""
-    lines = [f"| {' | '.join(_HEADER)} |", "| --- | ---: | ---: | ---: | --- | --- |"]
-    for *cells, target, met in rows(found):
-        lines.append(f"| {' | '.join((*cells, target, ('met' if met else 'missed') if target else ''))} |")
-    machine = next(part["machine"] for part in found.values())
-    when = max(part["at"] for part in found.values())[:10]
-    lines += ["", *(f"- {note}" for note in notes(found)), ""]
-    lines += [f"Measured {when} on {machine['processor']}, {machine['cores']} cores, {machine['system']}."]
+def of_rows(lines: Iterable[Sequence[str]]) -> Table:
+    """A table of its own for the terminal; the first line is its header."""
+    header, *rest = lines
+    made = Table(*header, header_style="dim", show_edge=False)
+    for cells in rest:
+        made.add_row(*cells)
+    return made
+
+
+def write_docs(
+    found: Mapping[str, Any], path: Path, of_engines: Callable[[Mapping[str, Any]], Iterable[Sequence[str]]]
+) -> None:
+    """Replace the tables in the document, each between its two marks."""
     text = path.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    path.write_text(before + "\n".join([_BEGIN, *lines, _END]) + after)
+    if engines := found.get("engines"):
+        header, *rest = of_engines(engines)
+        lines = [_cells(header), _cells(["---", *["---:"] * (len(header) - 1)]), *map(_cells, rest)]
+        text = _between(text, _ENGINES, [*lines, "", _measured(engines)])
+    if any(rows(found)):
+        text = _between(text, _BEGIN, _lines(found))
+    path.write_text(text)
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    lines = [_cells(_HEADER), "| --- | ---: | ---: | ---: | --- | --- |"]
+    for *cells, target, met in rows(found):
+        lines.append(_cells((*cells, target, ("met" if met else "missed") if target else "")))
+    latest = max((part for name, part in found.items() if name != "engines"), key=lambda part: part["at"])
+    return [*lines, "", *(f"- {note}" for note in notes(found)), "", _measured(latest)]
+
+
+def _measured(part: Mapping[str, Any]) -> str:
+    machine = part["machine"]
+    system = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    return f"Measured {part['at'][:10]} on {system}."
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _between(text: str, mark: str, lines: Sequence[str]) -> str:
+    before, _, rest = text.partition(mark)
+    return before + "\n".join([mark, *lines, _END]) + rest.partition(_END)[2]
 
 
 def _divided(run: Mapping[str, Any]) -> str:

@@ -10,18 +10,19 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import cold, following, machine, peers, poll, report, sharing, start, startup
+from benchmarks import cold, engines, following, machine, peers, poll, report, sharing, start, startup
 from benchmarks.world import world
 from tests.engines import programs
 
 HERE = Path(__file__).parent
-PARTS = ("cold", "next", "start", "sharing", "startup", "poll")
+PARTS = ("cold", "next", "start", "sharing", "startup", "poll", "engines")
 
 
 def main() -> int:
@@ -31,8 +32,8 @@ def main() -> int:
     os.environ |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     began = datetime.now(UTC)
     facts = _machine()  # before: the checkout may change while this runs, what was installed does not
-    console.print("[dim]the peers (BuildKit, buildx, crane): built when they are not there yet[/]")
-    programs.build(*peers.PARTS)
+    console.print("[dim]the peers (BuildKit, buildx, kaniko, crane): built when they are not there yet[/]")
+    programs.build(*peers.PARTS, "kaniko")
     path = HERE / "results" / f"{began:%Y-%m-%d}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     with tempfile.TemporaryDirectory(prefix="publisher-bench-", dir=options.work) as name:
@@ -44,29 +45,32 @@ def main() -> int:
                 found[part] |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": facts}
                 _write(path, found)  # after each part: an hour's work is not lost to the last one
     console.print(report.table(found))
+    if "engines" in found:
+        console.print(report.of_rows(engines.rows(found["engines"])))
     for note in report.notes(found):
         console.print(f"[dim]{note}[/]")
     console.print(f"every run: {path}")
     if options.docs:
-        report.write_docs(found, HERE.parent / "docs" / "benchmarks.md")
+        report.write_docs(found, HERE.parent / "docs" / "benchmarks.md", engines.rows)
     return 0
 
 
 def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
-    if part == "cold":
-        return cold.measure(place, runs=options.runs or 3, emulated=not options.quick)
-    if part == "next":
-        return following.measure(place, runs=options.runs or 5)
-    if part == "sharing":
-        return sharing.measure(place)
+    if part == "start":
+        made = before.get("cold")
+        images = (made["ours"][0]["image"], made["peer_amd64"]["image"]) if made else None
+        return start.measure(place, runs=options.runs or 5, images=images)
     if part == "poll":
         (place.folder / "poll").mkdir()
         return poll.measure(place.folder / "poll", place.command, runs=options.runs or 3)
-    if part == "startup":
-        return startup.measure(place, runs=options.runs or 20)
-    made = before.get("cold")
-    images = (made["ours"][0]["image"], made["peer_amd64"]["image"]) if made else None
-    return start.measure(place, runs=options.runs or 5, images=images)
+    others: dict[str, Callable[[], dict[str, Any]]] = {
+        "cold": lambda: cold.measure(place, runs=options.runs or 3, emulated=not options.quick),
+        "next": lambda: following.measure(place, runs=options.runs or 5),
+        "sharing": lambda: sharing.measure(place),
+        "startup": lambda: startup.measure(place, runs=options.runs or 20),
+        "engines": lambda: engines.measure(place, runs=options.runs or 2, emulated=options.emulated),
+    }
+    return others[part]()
 
 
 def _machine() -> dict[str, Any]:
@@ -84,7 +88,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; repeat for several")
     parser.add_argument("--quick", action="store_true", help="without the emulated arm64 build of the peer")
-    parser.add_argument("--runs", type=int, help="how often each of ours is measured [3 cold, 5 others]")
+    parser.add_argument("--emulated", action="store_true", help="the engines for the other architecture, too")
+    parser.add_argument(
+        "--runs", type=int, help="how often each of ours is measured [3 cold, 2 engines, 5 others]"
+    )
     parser.add_argument("--work", type=Path, help="where temporary files go (10 GB) [the system's own place]")
     parser.add_argument(
         "--patience", type=float, default=120, help="seconds to wait for a quiet machine [120]"

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,17 +101,35 @@ class World:
                 )
         return models.Registered(name, str(made.registered_model_version), {}, None)
 
-    def workplace(self, prefix: str) -> Workplace:
-        """A new machine: a folder with settings and an empty cache. Images go below `prefix`."""
+    def new_folder(self, name: str) -> Path:
+        """An empty folder of nobody else."""
         self._number += 1
-        folder = self.folder / f"machine-{self._number}"
+        folder = self.folder / f"{name}-{self._number}"
         folder.mkdir()
+        return folder
+
+    def workplace(
+        self,
+        prefix: str,
+        *,
+        lines: Sequence[str] = (),
+        keys: Mapping[str, Any] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Workplace:
+        """A new machine: a folder with settings and an empty cache. Images go below `prefix`.
+
+        `lines` of its settings and `keys` of its target come to ours, and `variables` to its environment.
+        """
+        folder = self.new_folder("machine")
+        target = {"registry": f"{self.registry.host}/{prefix}", "base": self.base, "platforms": PLATFORMS}
+        target |= keys or {}
         (folder / "publisher.toml").write_text(
             f'mlflow_tracking_uri = "{self.mlflow.uri}"\ncache_folder = "{folder / "cache"}"\n'
-            f'[targets.{TARGET}]\nregistry = "{self.registry.host}/{prefix}"\n'
-            f'base = "{self.base}"\nplatforms = {json.dumps(PLATFORMS)}\n'
+            + "".join(f"{line}\n" for line in lines)
+            + f"[targets.{TARGET}]\n"
+            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in target.items())
         )
-        return Workplace(folder, self.command)
+        return Workplace(folder, self.command, variables or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +138,12 @@ class Workplace:
 
     folder: Path
     command: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, wait: bool = True) -> Run:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
         clean |= {"XDG_CACHE_HOME": str(self.folder / "caches"), "DOCKER_CONFIG": str(self.folder / "docker")}
-        clean |= {"UV_CACHE_DIR": str(self.folder / "uv")}
+        clean |= {"UV_CACHE_DIR": str(self.folder / "uv"), **self.variables}
         return run([self.command, *arguments], folder=self.folder, environment=clean, wait=wait)
 
     def publish(self, model: models.Registered, *, wait: bool = True) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import subprocess
 import tarfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,16 @@ def kaniko_image(
     docker: Docker, kaniko_executor: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The name of an image with the executor, of the machine's own architecture; removed at the end."""
-    archive = tmp_path_factory.mktemp("kaniko") / "root.tar"
+    with image(kaniko_executor, tmp_path_factory.mktemp("kaniko")) as name:
+        yield name
+
+
+@contextmanager
+def image(executor: Path, folder: Path) -> Iterator[str]:
+    """The same in the local Docker until the block ends; `folder` is for a moment's file."""
+    archive = folder / "root.tar"
     with tarfile.open(archive, "w") as root:
-        root.add(kaniko_executor, "kaniko/executor")
+        root.add(executor, "kaniko/executor")
         _file(root, "kaniko/ssl/certs/ca-certificates.crt", authorities().read_bytes())
         _file(root, "kaniko/.docker/config.json", b"{}")
         _file(root, "etc/nsswitch.conf", b"hosts: files dns\n")
@@ -60,8 +68,10 @@ def kaniko_image(
     changes = [word for change in _CHANGES for word in ("--change", change)]
     subprocess.run(["docker", "import", *changes, str(archive), name], check=True, capture_output=True)
     archive.unlink()
-    yield name
-    subprocess.run(["docker", "image", "rm", "--force", name], check=False, capture_output=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["docker", "image", "rm", "--force", name], check=False, capture_output=True)
 
 
 def _file(root: tarfile.TarFile, name: str, content: bytes) -> None:
