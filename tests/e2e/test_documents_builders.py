@@ -60,8 +60,9 @@ def keys(registry: RealRegistry, prefix: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("engines", "chosen"),
     [
-        (("buildx", "kaniko"), "buildx"),
-        (("kaniko",), "kaniko"),
+        (("buildx", "kaniko", "buildah"), "buildx"),
+        (("kaniko", "buildah"), "kaniko"),
+        (("buildah",), "buildah"),
     ],
 )
 def test_auto_takes_the_first_engine_that_is_there(  # noqa: PLR0917 - fixtures come by name
@@ -93,7 +94,7 @@ def test_without_an_engine_the_status_says_what_each_lacks(
     tags = mlflow_server.tags(model.name, model.version)
     assert tags["publisher.NOBODY.state"] == "failed"
     reason = tags["publisher.NOBODY.reason"]
-    for builder in ("layers", "buildx", "kaniko"):
+    for builder in ("layers", "buildx", "kaniko", "buildah"):
         assert re.search(rf"{builder}: [^;]{{10,}}", reason), reason
     assert not [name for name in bare_client.repositories(registry.host) if name.startswith("nobody/")]
 

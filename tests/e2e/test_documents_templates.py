@@ -19,7 +19,7 @@ from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
 from tests.models import Registered, same_numbers
 
-ENGINES = ("buildx", "kaniko")
+ENGINES = ("buildx", "kaniko", "buildah")
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 pytestmark = [pytest.mark.engine(name) for name in ("docker-registry", "mmdebstrap", "docker")]
 
