@@ -13,7 +13,7 @@ import pytest
 
 from publisher.builders.bases import host_platform
 from publisher.cli import render as command
-from publisher.errors import BuildError, SettingsError
+from publisher.errors import BuildError, RequirementsError, SettingsError
 from tests.contract.world import World
 from tests.engines import bare_client
 from tests.engines.buildkit import BuildKit
@@ -116,6 +116,30 @@ def test_one_target_at_a_time(world: World, number: str, base: dict[str, str], t
         assert (
             app.render(world.model, number, tmp_path / "context", "OTHER", force=False).target.name == "OTHER"
         )
+
+
+def test_packages_of_conda(world: World, base: dict[str, str], tmp_path: Path) -> None:
+    """With conda = "conda" they go into the context as conda reads them; without it the version is refused."""
+    number = world.register(requirements="idna==3.10\n", EXTERNAL_TARGET_LAPTOP="true")
+    client = world.server.client()
+    file = tmp_path / "conda.yaml"
+    file.write_text(f"dependencies: [python={world.python}, pip, cudatoolkit, {{pip: [idna==3.10]}}]\n")
+    client.log_artifact(client.get_model_version(world.model, number).run_id, str(file), "mymodel")
+    with pytest.raises(RequirementsError, match="cudatoolkit"):
+        render(world, number, tmp_path / "refused", base)
+    folder = tmp_path / "context"
+    assert render(world, number, folder, {**base, "conda": "conda"}) == 0
+    assert (folder / "environment" / "conda.yaml").read_text() == (
+        f"channels:\n- conda-forge\ndependencies:\n- python={world.python}\n- pip\n- cudatoolkit\n- pip:\n  - idna==3.10\n"
+    )
+    assert "micromamba create" in (folder / "Dockerfile").read_text()
+    with world.app("LAPTOP", **base, conda="conda", builder="layers") as app:
+        found = {each.topic: each for each in app.explain(world.model, number, None).targets[0].findings}
+        (outcome,) = app.publish(world.model, number, None, dry_run=False, force=False)
+    assert "conda brings the Python" in found["base image"].text
+    assert "conda makes the environment" in found["builder"].text
+    assert (outcome.state, outcome.exit_code) == ("failed", 16)
+    assert "conda makes the environment" in outcome.reason
 
 
 @pytest.fixture

@@ -60,10 +60,6 @@ def test_the_script_explains_itself(tmp_path: Path) -> None:
 
 def test_a_target_that_is_a_folder_names_no_registry(tmp_path: Path) -> None:
     folder = ours(tmp_path, version(), replace(target(), registry="oci:images")).folder
-    text = (
-        (folder / SCRIPT).read_text().replace("pricing-model:v8", "x").replace("quay.io/team/", "oci:images/")
-    )
-    (folder / SCRIPT).write_text(text)
     done = run(folder / SCRIPT)
     assert done.returncode == 1
     assert "name an image by --image, or say --load" in done.stderr
@@ -133,6 +129,20 @@ def test_the_client_tells_what_is_wrong(served: tuple[Path, str]) -> None:
     assert (done.returncode, "Nothing answers at http://127.0.0.1:9" in done.stderr) == (1, True)
     done = run(sys.executable, client, "--url", url, "{a}")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_the_health_check_is_that_of_the_server(served: tuple[Path, str]) -> None:
+    """The command of HEALTHCHECK, run as Docker runs it, follows PORT, and fails where nothing serves."""
+    client, url = served
+    line = next(
+        line
+        for line in (client.parent / "Dockerfile").read_text().splitlines()
+        if line.startswith("    CMD [")
+    )
+    command = json.loads(line.strip().removeprefix("CMD "))
+    assert command[0] == "python"
+    for port, code in ((url.rpartition(":")[2], 0), ("9", 1)):
+        assert run(sys.executable, *command[1:], PORT=port).returncode == code
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
