@@ -26,6 +26,11 @@ from publisher.settings_overlaps import overlaps
 TARGET_TAG = "EXTERNAL_TARGET_"  # the documents' tags begin so
 _SECRET = re.compile(r"token|passw|secret|credential|username|api_?key", re.IGNORECASE)
 
+# For commands that ask no server: a name that none has (RFC 2606).
+_NO_MLFLOW: sources.Layer = {
+    ("mlflow_tracking_uri",): sources.Given("http://mlflow.invalid", "environment", "MLFLOW_TRACKING_URI")
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -73,10 +78,12 @@ def load(
     file: Path | None = None,
     *,
     need_target: bool = False,
+    need_mlflow: bool = True,
 ) -> Settings:
     """Merge and validate. `file` defaults to ./publisher.toml where there is one.
 
-    `flags` whose value is None were not given. With `need_target`, no target at all is a fault.
+    `flags` whose value is None were not given. With `need_target`, no target at all is a fault;
+    without `need_mlflow`, no MLflow server is none.
     Raises SettingsError, whose `faults` name each wrong key as it was written, where, and what is expected.
     """
     faults: list[str] = []
@@ -87,6 +94,7 @@ def load(
         in_environment,
         in_file,
         sources.implied(environ, in_file, in_environment),
+        {} if need_mlflow else _NO_MLFLOW,
     ]
     named = any(path[0] == "targets" for layer in layers for path in layer)
     if need_target and not named and not faults:  # a file that cannot be read might have named one

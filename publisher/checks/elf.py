@@ -6,13 +6,15 @@ raised. pyelftools knows the structures; it is not asked to follow them, for it 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, BinaryIO
 
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
-from elftools.elf.elffile import ELFFile
+from elftools.elf.structs import ELFStructs
 
 MAGIC = b"\x7fELF"
 _SEGMENTS = 512  # of a file; real ones have about a dozen
@@ -45,6 +47,36 @@ class Elf:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open ELF file of `length` bytes, and the structures of its class and byte order."""
+
+    stream: BinaryIO
+    length: int
+    structs: ELFStructs
+    header: Any
+
+    @classmethod
+    def of(cls, stream: BinaryIO) -> _File:
+        length = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        ident = stream.read(6)
+        if len(ident) < 6 or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+            raise ValueError("neither 32 nor 64 bits, or of no byte order")
+        structs = _structs(ident[4] * 32, ident[5] == 1)
+        return cls(stream, length, structs, struct_parse(structs.Elf_Ehdr, stream, stream_pos=0))
+
+
+@cache
+def _structs(bits: int, little: bool) -> ELFStructs:
+    # Made once, for it takes as long as reading a file. What differs by machine are names of sections and
+    # relocations, which are not read.
+    structs = ELFStructs(little_endian=little, elfclass=bits)
+    structs.create_basic_structs()
+    structs.create_advanced_structs("ET_DYN", "EM_NONE", "ELFOSABI_SYSV")
+    return structs
+
+
 class _FaultError(Exception):
     """The file contradicts itself."""
 
@@ -52,13 +84,13 @@ class _FaultError(Exception):
 def read(stream: BinaryIO) -> Elf:
     """The ELF file in `stream`, which can be sought."""
     try:
-        file = ELFFile(stream)
+        file = _File.of(stream)
     except _MISREAD as error:
         return Elf(fault=f"has no ELF header that can be read ({_said(error)})")
     facts: dict[str, Any] = {
         "machine": str(file.header["e_machine"]).removeprefix("EM_"),
-        "bits": file.elfclass,
-        "little": file.little_endian,
+        "bits": file.structs.elfclass,
+        "little": file.structs.little_endian,
         "kind": str(file.header["e_type"]).removeprefix("ET_"),
     }
     try:
@@ -77,9 +109,9 @@ def _said(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:100]
 
 
-def _asked(file: ELFFile) -> dict[str, Any]:
+def _asked(file: _File) -> dict[str, Any]:
     segments = list(_segments(file))
-    length = file.stream_len
+    length = file.length
     loads = [each for each in segments if each["p_type"] == "PT_LOAD"]
     ends = max((each["p_offset"] + each["p_filesz"] for each in loads if each["p_filesz"]), default=0)
     if ends > length:
@@ -94,7 +126,7 @@ def _asked(file: ELFFile) -> dict[str, Any]:
     return facts
 
 
-def _segments(file: ELFFile) -> Iterator[Any]:
+def _segments(file: _File) -> Iterator[Any]:
     header = file.header
     if header["e_phnum"] > _SEGMENTS:
         raise _FaultError(f"has {header['e_phnum']:,} segments, more than any program")
@@ -103,7 +135,7 @@ def _segments(file: ELFFile) -> Iterator[Any]:
         yield _parse(file, file.structs.Elf_Phdr, place)
 
 
-def _dynamic(file: ELFFile, segment: Any, loads: list[Any]) -> dict[str, Any]:
+def _dynamic(file: _File, segment: Any, loads: list[Any]) -> dict[str, Any]:
     tags: dict[str, list[int]] = {}
     step = file.structs.Elf_Dyn.sizeof()
     for number in range(min(segment["p_filesz"] // step, _TAGS)):
@@ -148,7 +180,7 @@ def _dynamic(file: ELFFile, segment: Any, loads: list[Any]) -> dict[str, Any]:
     return facts
 
 
-def _versions(file: ELFFile, place: int, count: int, prefix: str) -> Iterator[tuple[Any, list[Any]]]:
+def _versions(file: _File, place: int, count: int, prefix: str) -> Iterator[tuple[Any, list[Any]]]:
     """The entries of a version table (gABI has none; LSB, "Symbol Versioning"), each with its parts."""
     forms = {
         "vn": (file.structs.Elf_Verneed, file.structs.Elf_Vernaux),
@@ -171,17 +203,17 @@ def _versions(file: ELFFile, place: int, count: int, prefix: str) -> Iterator[tu
         place += head[f"{prefix}_next"]
 
 
-def _parse(file: ELFFile, form: Any, place: int) -> Any:
+def _parse(file: _File, form: Any, place: int) -> Any:
     return struct_parse(form, file.stream, stream_pos=_inside(file, place))
 
 
-def _inside(file: ELFFile, place: int) -> int:
-    if not 0 <= place <= file.stream_len:
+def _inside(file: _File, place: int) -> int:
+    if not 0 <= place <= file.length:
         raise _FaultError("names a place that lies outside of it")
     return place
 
 
-def _text(file: ELFFile, place: int) -> str:
+def _text(file: _File, place: int) -> str:
     file.stream.seek(_inside(file, place))
     found, end, _ = file.stream.read(_TEXT).partition(b"\0")
     if not end:

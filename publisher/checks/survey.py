@@ -145,7 +145,8 @@ class _Found:
         if size > _LARGEST:
             return Elf(fault=f"is larger than {_LARGEST >> 30} GiB, and was not read")
         if size <= _IN_MEMORY:
-            return elf.read(io.BytesIO(begin + source.read()))
+            # By its size: without one, a tar's file is read in pieces of 8 KiB.
+            return elf.read(io.BytesIO(begin + source.read(size)))
         with tempfile.TemporaryFile(dir=self._room) as spare:
             spare.write(begin)
             while piece := source.read(1 << 20):

@@ -41,6 +41,10 @@ class Surveys:
             self._known |= {each.digest: each for each in pool.map(one, ordered)}
         return [self._known[layer.digest] for layer in layers]
 
+    def known(self, digest: str) -> Survey | None:
+        """The survey of a layer that `of` has given, None of any other."""
+        return self._known.get(digest)
+
     def _of(self, layer: Descriptor, blob: Blob) -> Survey:
         if self.folder is None:
             return survey(layer, blob)

@@ -36,7 +36,7 @@ def command(
         most = 0 if clear else size(limit) if limit else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--limit") from None
-    settings = session.load(ctx.obj, need_target=False)
+    settings = session.load(ctx.obj, need_target=False, need_mlflow=False)
     from publisher.cache_folder import CacheFolder
 
     raise typer.Exit(run(CacheFolder(settings.cache_folder), most, json=json))

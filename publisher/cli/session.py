@@ -32,10 +32,12 @@ class Options:
     flags: dict[str, object] = field(default_factory=dict)
 
 
-def load(given: Options, *, need_target: bool = True) -> Settings:
+def load(given: Options, *, need_target: bool = True, need_mlflow: bool = True) -> Settings:
     from publisher import settings
 
-    return settings.load(given.flags, os.environ, given.config, need_target=need_target)
+    return settings.load(
+        given.flags, os.environ, given.config, need_target=need_target, need_mlflow=need_mlflow
+    )
 
 
 @contextmanager

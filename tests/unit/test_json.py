@@ -15,12 +15,17 @@ import pytest
 import typer
 
 from publisher.cache_folder import CacheFolder
+from publisher.checks.program import Start
+from publisher.checks.sizes import Weight
+from publisher.checks.verdict import Finding as Fault
+from publisher.checks.verdict import Verdict
 from publisher.cli import app, main
 from publisher.cli.cache import cache_json
 from publisher.cli.changes import change_json
 from publisher.cli.doctor import check_json
 from publisher.cli.download import download_json
 from publisher.cli.explain import explanation_json
+from publisher.cli.inspect import inspection_json
 from publisher.cli.outcomes import outcome_json
 from publisher.cli.render import rendered_json
 from publisher.cli.status import status_json
@@ -29,6 +34,7 @@ from publisher.context_folder import RenderedContext
 from publisher.doctor import Check
 from publisher.domain import Decision, ModelVersion, Outcome, Platform, SourceFile, Status, Target
 from publisher.explain import Explanation, Finding, Forecast, ForTarget
+from publisher.inspection import HeldLayer, Inspected
 from publisher.json_output import to_json
 from publisher.manual import Change
 
@@ -78,6 +84,18 @@ def test_an_explanations_keys_are_documented() -> None:
         for key in paths(explanation_json(EXPLAINED))
         if ".facts." not in key and "s[].findings[]" not in key
     } - {"targets[].poll.reason"}
+
+
+def test_an_inspections_keys_are_documented() -> None:
+    """Findings and notes have the same keys, which are written once."""
+    finding = Fault("/x", "sha256:1", "text", "remedy")
+    verdict = Verdict("binaries", "failed", "text", (finding,), (finding,))
+    start = Start(("a", "b"), {}, "/", "0")
+    weight = Weight("/x", None, 1, 1)
+    layer = HeldLayer("sha256:1", 1, "x")
+    each = Inspected(TARGET.platforms[0], "sha256:2", start, ("a",), "", (layer,), verdict, (weight,))
+    keys = set(paths(inspection_json("x", "sha256:3", [each])))
+    assert documented("publisher inspect") == {key for key in keys if ".notes[]" not in key}
 
 
 def paths(document: Mapping[str, Any], above: str = "") -> Iterator[str]:
