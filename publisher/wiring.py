@@ -73,7 +73,11 @@ def connect(
     accounts = partial(docker_accounts, credentials)
     logs = settings.build_logs or settings.cache_folder / "logs"
     builders: dict[str, Builder] = {layers.name: layers}  # in this order `auto` tries them
-    reach = Reach(settings.mirrors, {host for host, access in reached.items() if access.insecure})
+    reach = Reach(
+        settings.mirrors,
+        {host for host, access in reached.items() if access.insecure},
+        {host: access.ca_file for host, access in reached.items() if access.ca_file},
+    )
     tools = of_tools(environ)
     for engine in _engines(settings, tools, reach):
         builders[engine.name] = DockerfileBuilder(engine, tools, accounts, logs, reach)

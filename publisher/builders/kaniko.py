@@ -40,8 +40,11 @@ class Way(Protocol):
         """See Engine.check."""
         ...
 
-    def build(self, job: Job, flags: Sequence[str]) -> Path:
-        """See Engine.build; the context is to be at /kaniko/context, the layout will be at /kaniko/layout."""
+    def build(self, job: Job, flags: Sequence[str], files: Mapping[str, bytes]) -> Path:
+        """See Engine.build; the context is to be at /kaniko/context, the layout will be at /kaniko/layout.
+
+        `files` lie, by their paths, in the executor's file system, and are for root alone.
+        """
         ...
 
 
@@ -60,7 +63,12 @@ class Kaniko:
         way, why = self._choose([job.platform])
         if way is None:
             raise EngineError(f"kaniko cannot do {job.what}: {why}")
-        return way.build(job, list(self._flags(job)))
+        files = {f"{HOME}/.docker/config.json": (job.accounts / "config.json").read_bytes()}
+        files |= {f"{SECRETS}/{name}": path.read_bytes() for name, path in job.context.secrets.items()}
+        trusted = self._certificates(job)
+        files |= {_certificate(host): content for host, content in trusted.items()}
+        flags = [f"--registry-certificate={host}={_certificate(host)}" for host in trusted]
+        return way.build(job, [*self._flags(job), *flags], files)
 
     def _choose(self, platforms: Sequence[Platform]) -> tuple[Way | None, str]:
         reasons = []
@@ -70,6 +78,14 @@ class Kaniko:
                 return way, ""
             reasons.append(f"{way.name}: {why}")
         return None, "; ".join(reasons)
+
+    def _certificates(self, job: Job) -> dict[str, bytes]:
+        """By registry, the authorities that it is believed by beside the usual ones."""
+        found = {}
+        for host in self.reach.hosts([*job.context.bases, job.context.cache]):
+            if files := self.reach.authorities(host):
+                found[host] = b"\n".join(file.read_bytes() for file in files)
+        return found
 
     def _flags(self, job: Job) -> Iterator[str]:
         context = job.context
@@ -96,3 +112,7 @@ class Kaniko:
             yield "--compressed-caching=false"  # else a layer is held in memory
             yield "--skip-push-permission-check"  # a cache that may not be written is no reason to fail
             yield "--push-retry=2"
+
+
+def _certificate(host: str) -> str:
+    return f"{HOME}/certificates/{host.replace(':', '_')}.pem"

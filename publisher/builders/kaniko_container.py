@@ -10,8 +10,7 @@ import os
 import sys
 import tarfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from publisher.builders import emulation
 from publisher.builders.command import ask, program
 from publisher.builders.docker_client import folder_of
 from publisher.builders.dockerfile import Job
-from publisher.builders.kaniko import HOME, SECRETS, VARIABLES, proxies
+from publisher.builders.kaniko import HOME, VARIABLES, proxies
 from publisher.builders.reach import Reach
 from publisher.domain import Platform
 from publisher.errors import BuildError, EngineError, RegistryError
@@ -29,7 +28,6 @@ from publisher.oci.hosts import is_loopback
 from publisher.oci.layout_archive import receiving
 
 CLAIM = "io.github.model-publisher.kaniko"  # label of a container: whose it is
-_KILLED = ("137", "143")  # how a container ends by SIGKILL (too little memory, too) and SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,15 @@ class Container:
             return emulation.why_not(missing)
         return ""
 
-    def build(self, job: Job, flags: Sequence[str]) -> Path:
+    def build(self, job: Job, flags: Sequence[str], files: Mapping[str, bytes]) -> Path:
         self._remove_abandoned()
         container = f"publisher-kaniko-{uuid.uuid4().hex[:16]}"
         try:
             self._create(job, container, flags)
-            self._give(job, container)
-            self._run(job, container)
+            self._give(job, container, files)
+            self._command(
+                self._ending(job, container), "start", "--attach", container, what=job.what, tool="kaniko"
+            )
             return self._take(job, container)
         finally:
             self._remove(container)
@@ -85,32 +85,18 @@ class Container:
                 detail=error.detail,
             ) from error
 
-    def _give(self, job: Job, container: str) -> None:
-        """Context, accounts and secrets; all of them belong to root inside."""
+    def _give(self, job: Job, container: str, files: Mapping[str, bytes]) -> None:
+        """Files and context; all of them belong to root inside."""
         given = job.folder / "given.tar"
         with os.fdopen(os.open(given, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
             given.unlink()
             with tarfile.open(fileobj=file, mode="w") as archive:
-                _add(archive, f"{HOME}/.docker/config.json", (job.accounts / "config.json").read_bytes())
-                for name, path in job.context.secrets.items():
-                    _add(archive, f"{SECRETS}/{name}", path.read_bytes())
+                for path, content in files.items():
+                    _add(archive, path, content)
             file.seek(0)
             self._command(job, "cp", "-", f"{container}:/", what="sending accounts to kaniko", source=file)
         where = f"{container}:{HOME}/context"
         self._command(job, "cp", f"{job.context.folder}/.", where, what="sending the context to kaniko")
-
-    def _run(self, job: Job, container: str) -> None:
-        try:
-            self._command(self._ending(job, container), "start", "--attach", container, what=job.what)
-        except BuildError as error:
-            code = (self._ask("inspect", "--format", "{{.State.ExitCode}}", container) or "").strip()
-            if code and code not in _KILLED:
-                raise
-            raise EngineError(
-                f"kaniko's container was ended from outside during {job.what}",
-                hint=f"Was there too little memory? {error.hint}",
-                detail=error.detail,
-            ) from error
 
     def _ending(self, job: Job, container: str) -> Job:
         """The same job, which removes its container first when it is to end.
@@ -135,7 +121,7 @@ class Container:
         return layout
 
     def _command(self, job: Job, *words: str, what: str, **streams: object) -> None:
-        job.commands.run([self.name, *words], what=what, tool="kaniko", environment=self._config(), **streams)  # type: ignore[arg-type]
+        job.commands.run([self.name, *words], what=what, environment=self._config(), **streams)  # type: ignore[arg-type]
 
     def _ask(self, *words: str) -> str | None:
         return ask([self.name, *words], {**self.environment, **self._config()})
@@ -169,18 +155,10 @@ class Container:
 
     def _remove_abandoned(self) -> None:
         """Containers of publishers that were killed."""
-        line = f'{{{{.ID}}}} {{{{.Label "{CLAIM}"}}}}'
-        said = self._ask("ps", "--all", "--filter", f"label={CLAIM}", "--format", line) or ""
-        for container, claim in _pairs(said):
-            if scratch.abandoned(claim, self.work_folder):
+        for container in (self._ask("ps", "--all", "--quiet", "--filter", f"label={CLAIM}") or "").split():
+            claim = self._ask("inspect", "--format", f'{{{{index .Config.Labels "{CLAIM}"}}}}', container)
+            if claim and scratch.abandoned(claim.strip(), self.work_folder):
                 self._remove(container)
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        with suppress(ValueError):
-            first, second = line.split()
-            yield first, second
 
 
 def _add(archive: tarfile.TarFile, path: str, content: bytes) -> None:

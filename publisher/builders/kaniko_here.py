@@ -20,7 +20,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from publisher.builders import emulation, enclosed
 from publisher.builders.dockerfile import Job
-from publisher.builders.kaniko import HOME, SECRETS, VARIABLES, proxies
+from publisher.builders.kaniko import HOME, VARIABLES, proxies
 from publisher.builders.kaniko_layout import taken
 from publisher.domain import Platform
 from publisher.errors import BuildError, EngineError
@@ -55,12 +55,12 @@ class Here:
             return f"root lacks the capabilities {', '.join(missing)} here, which a container has by default"
         return emulation.why_not(platforms)
 
-    def build(self, job: Job, flags: Sequence[str]) -> Path:
+    def build(self, job: Job, flags: Sequence[str], files: Mapping[str, bytes]) -> Path:
         root = job.folder / "root"
         root.mkdir(mode=0o755)
         root.chmod(0o755)  # / of the image's own users, whatever our umask
         try:
-            self._furnish(job, root)
+            self._furnish(job, root, files)
             self._run(job, root, flags)
             _end_all(root)
             return taken(root / HOME[1:] / "layout", job.folder / "layout")
@@ -68,7 +68,7 @@ class Here:
             _end_all(root)
             shutil.rmtree(root, ignore_errors=True)
 
-    def _furnish(self, job: Job, root: Path) -> None:
+    def _furnish(self, job: Job, root: Path, files: Mapping[str, bytes]) -> None:
         home = root / HOME[1:]
         for name in ("dev", "proc", "sys", "etc", "root", "tmp", HOME[1:]):
             (root / name).mkdir()
@@ -80,13 +80,11 @@ class Here:
         (home / "ssl/certs").mkdir(parents=True)
         for number, file in enumerate(self._authorities()):
             shutil.copyfile(file, home / f"ssl/certs/{number}.crt")
-        (home / ".docker").mkdir(mode=0o700)
-        shutil.copy(job.accounts / "config.json", home / ".docker/config.json")
-        for name, file in job.context.secrets.items():
-            place = root / SECRETS[1:] / name
+        for name, content in files.items():
+            place = root / name[1:]
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
-            place.chmod(0o400)
+            place.touch(0o400, exist_ok=False)
+            place.write_bytes(content)
         shutil.copy(self.executor, home / "executor")  # no link: a RUN could change what it leads to
 
         def copy(source: str, place: str) -> str:
@@ -125,7 +123,7 @@ class Here:
             if last.startswith(enclosed.FAULT):
                 raise EngineError(
                     f"kaniko cannot be run here, {last}",
-                    hint="Set kaniko to docker or podman, or work_folder to a disk that is mounted without nodev",
+                    hint="Set kaniko to docker or podman, or work_folder to a disk that is mounted without nodev and noexec",
                 ) from error
             raise
 

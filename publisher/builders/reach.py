@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from publisher.oci import certificates
 from publisher.oci.hosts import is_loopback
 from publisher.oci.reference import Reference, Repository
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """`mirrors`: by host, the host that has its images too, and is asked first. `plain`: hosts without TLS."""
+    """`mirrors`: by host, the host that has its images too, and is asked first. `plain`: hosts without TLS.
+
+    `ca_files`: by host, a file of authorities that the settings name.
+    """
 
     mirrors: Mapping[str, str] = field(default_factory=dict)
     plain: Set[str] = frozenset()
+    ca_files: Mapping[str, Path] = field(default_factory=dict)
 
     def is_plain(self, host: str) -> bool:
         """Whether `host` is spoken to without TLS; those of this machine are."""
         return host in self.plain or is_loopback(host)
+
+    def authorities(self, host: str) -> tuple[Path, ...]:
+        """The files of authorities, in PEM, that `host` is believed by beside the usual ones."""
+        return certificates.find(host, self.ca_files.get(host)).authorities
 
     def hosts(self, references: Iterable[str]) -> list[str]:
         """The registries of some image references, and their mirrors; what is no reference has none."""

@@ -1,6 +1,6 @@
 """Run in a container of its own, as root, with kaniko's executor beside it: builds, and looks at what is left.
 
-python -m tests.contract.kaniko_inside HUB EXECUTOR PLATFORM
+python -m tests.contract.kaniko_inside HUB EXECUTOR PLATFORM CACHE AUTHORITIES
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ USER 5001
 
 
 def main() -> None:
-    hub, executor, platform = sys.argv[1:]
+    hub, executor, platform, cache, authorities = sys.argv[1:]
     work = Path(tempfile.mkdtemp())
     secret = work / "token"
     secret.write_text("canary-kaniko-secret")
     os.environ["REGISTRY_TOKEN"] = "canary-kaniko-secret"
-    reach = Reach({"docker.io": hub})
+    reach = Reach({"docker.io": hub}, ca_files={cache.partition("/")[0]: Path(authorities)})
     kaniko = Kaniko([Here(Path(executor), of_tools(os.environ))], reach)
     before = set(_files(work))
 
@@ -50,6 +50,7 @@ def main() -> None:
         platform=platform,
         files={"greeting": "hello"},
         secrets={"tok": secret},
+        cache=cache,
     )
     why = kaniko.check([job.platform])
     assert not why, why

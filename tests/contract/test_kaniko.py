@@ -151,7 +151,7 @@ def test_killed(engine: Engine, tmp_path: Path) -> None:
                 subprocess.run(["docker", "kill", container], check=True, capture_output=True)
 
     text = f"FROM {jobs.BASE}\nRUN echo sleeping; sleep 300\n"
-    with pytest.raises(EngineError, match="ended from outside") as caught:
+    with pytest.raises(EngineError, match="kaniko was killed") as caught:
         engine().build(jobs.job(tmp_path / "a", text, report=Report(Killer(), "test")))
     assert caught.value.retryable
 

@@ -15,6 +15,7 @@ from publisher.domain import Platform
 from publisher.errors import EngineError
 from tests.engines.docker import Docker, can_emulate, emulated, unavailable
 from tests.engines.hub import NAME, TAGS, Hub
+from tests.engines.registry import RealRegistry
 
 CHECKOUT = Path(__file__).parent.parent.parent
 EXECUTOR = "/kaniko/executor"
@@ -25,13 +26,27 @@ MOUNTS = ["--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
     ("options", "platform"), [([], "linux/arm64"), (MOUNTS, "linux/amd64")], ids=["ordinary", "mounts"]
 )
 def test_in_a_container(
-    docker: Docker, hub: Hub, kaniko_executor: Path, options: list[str], platform: str
+    *,
+    docker: Docker,
+    hub: Hub,
+    kaniko_executor: Path,
+    tls_registry: RealRegistry,
+    repository: str,
+    options: list[str],
+    platform: str,
 ) -> None:
-    """It builds, fails and is stopped, and outside of its folder no file is changed and no process is left."""
+    """It builds and is stopped, and outside of its folder no file is changed and no process is left.
+
+    Layers are kept in a registry whose certificate only the settings know.
+    """
     if emulated(platform) and not can_emulate(platform):
         unavailable(f"{platform} programs do not run here")
-    done = _inside(hub, kaniko_executor, platform, options)
+    cache = f"{tls_registry.host}/{repository}"
+    done = _inside(
+        hub, kaniko_executor, platform, options, cache=cache, authorities=tls_registry.folder / "tls.pem"
+    )
     assert done.returncode == 0, done.stdout[-6000:]
+    assert len(tls_registry.requests("PUT", f"{repository}/manifests/")) == 4  # one for each RUN
 
 
 def test_rights(docker: Docker, hub: Hub, kaniko_executor: Path) -> None:
@@ -68,10 +83,20 @@ def test_layout_of_a_hostile_run(tmp_path: Path) -> None:
         taken(other, tmp_path / "layout")
 
 
-def _inside(hub: Hub, executor: Path, platform: str, options: list[str]) -> subprocess.CompletedProcess[str]:
+def _inside(
+    hub: Hub,
+    executor: Path,
+    platform: str,
+    options: list[str],
+    *,
+    cache: str = "",
+    authorities: Path = Path("/dev/null"),
+) -> subprocess.CompletedProcess[str]:
     """Run kaniko_inside.py with this very checkout in a new container of the hub's Python."""
     packages = [path for path in sys.path if path.endswith("site-packages")]
-    mounts = {str(executor): EXECUTOR} | {path: path for path in (str(CHECKOUT), *packages)}
+    mounts = {str(executor): EXECUTOR, str(authorities): "/authorities.pem"} | {
+        path: path for path in (str(CHECKOUT), *packages)
+    }
     variables = {"PYTHONPATH": ":".join([str(CHECKOUT), *packages]), "PYTHONDONTWRITEBYTECODE": "1"}
     container = f"publisher-test-{uuid.uuid4().hex[:12]}"
     command = ["docker", "run", "--rm", "--name", container, "--network", "host", *options]
@@ -82,7 +107,7 @@ def _inside(hub: Hub, executor: Path, platform: str, options: list[str]) -> subp
     command += [f"{hub.host}/{NAME}:{TAGS[0]}", "python", "-m", "tests.contract.kaniko_inside"]
     try:
         return subprocess.run(
-            [*command, hub.host, EXECUTOR, platform],
+            [*command, hub.host, EXECUTOR, platform, cache, "/authorities.pem"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
