@@ -78,7 +78,8 @@ case $platforms in
             docker buildx inspect >/dev/null 2>&1 ||
                 docker buildx create --name "$BUILDX_BUILDER" --driver docker-container >/dev/null
         fi
-        known=$(docker buildx inspect --bootstrap | sed -n 's/([^)]*)//g; s/^Platforms: *//p' | tr -d ' *' | tr '\n' ,)
+        docker buildx inspect --bootstrap >/dev/null || fail "the builder of buildx does not start"
+        known=$(docker buildx inspect | sed -n 's/([^)]*)//g; s/^Platforms: *//p' | tr -d ' *' | tr '\n' ,)
         for platform in $(echo "$platforms" | tr ',' ' '); do
             case ",$known," in
                 *",$platform,"*) ;;
