@@ -9,10 +9,12 @@ from pathlib import Path
 
 from publisher import scratch
 from publisher.app import App
-from publisher.choices import base_name, check_python, environment_of
-from publisher.describe import describe
-from publisher.domain import BaseImage, Environment, Lock, ModelVersion, Platform, Target
+from publisher.choices import base_name, check_python, choose, environment_of, told
+from publisher.contexts import Wanted
+from publisher.describe import by_dockerfile, describe
+from publisher.domain import BaseImage, Environment, ImageSpec, Lock, ModelVersion, Platform, Target
 from publisher.errors import PublisherError
+from publisher.naming import image_name
 from publisher.notebook.request import Request
 from publisher.progress import Progress
 from publisher.sources.base import Fetched
@@ -23,9 +25,10 @@ _NEWEST = (2, 40)
 
 
 def examine(version: ModelVersion, request: Request, app: App, progress: Progress) -> list[str]:
-    """Find the version's files and resolve its environment for each target that is known here.
+    """Find the version's files, and for each target that is known here render its templates or resolve its environment.
 
-    Returns what could not be looked at, and why. Raises ArtifactError, RequirementsError, ResolutionError, BuildError.
+    Returns what could not be looked at, and why. Raises ArtifactError, TemplateError, RequirementsError,
+    ResolutionError, BuildError.
     """
     stages, subject = app.stages, str(version)
     with tempfile.TemporaryDirectory(dir=scratch.below(stages.work_folder).folder) as folder:
@@ -46,23 +49,31 @@ def examine(version: ModelVersion, request: Request, app: App, progress: Progres
 
 
 def _for_target(version: ModelVersion, target: Target, found: Fetched, app: App) -> Iterator[str]:
-    if found.templates and target.templates == "version":
-        return  # its own Dockerfile says what is installed
     try:
-        environment = environment_of(version, target, found)
-        base = _base(target, environment, app)
-        locks = _locks(version, target, environment, base, app)
-        describe(version, target, found, base, locks)
+        choose(_spec(version, target, found, app), target, app.stages.builders)
     except PublisherError as error:
         if not error.retryable:
             raise
         yield f"for {target.name} not looked at to the end: {error.line}"
 
 
+def _spec(version: ModelVersion, target: Target, found: Fetched, app: App) -> ImageSpec:
+    stages, name = app.stages, image_name(target, version)
+    context = stages.contexts.of_version(Wanted(version, target, name, found), *told(version, target, found))
+    if context:
+        return by_dockerfile(version, target, context)
+    environment = environment_of(version, target, found)
+    base = _base(target, environment, app)
+    if environment.conda:
+        none = {platform: Lock(platform, "", ()) for platform in target.platforms}
+        return describe(version, target, found, base, none, conda=True)
+    return describe(version, target, found, base, _locks(version, target, environment, base, app))
+
+
 def _base(target: Target, environment: Environment, app: App) -> BaseImage:
     name, minor = base_name(target, environment)
     digest, python = app.stages.bases.peek(name, target.platforms, [app.stages.memory])
-    if python:
+    if python and not environment.conda:
         check_python(target, minor, name, python)
     same = environment.python if environment.python_minor == minor else None
     return BaseImage(name, digest, python or same or f"{minor or '3.11'}.0", "", _NEWEST)

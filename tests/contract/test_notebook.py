@@ -24,6 +24,7 @@ from publisher.errors import (
     PublisherError,
     RegistrationError,
     ResolutionError,
+    TemplateError,
     UnknownVersionError,
 )
 from publisher.notebook import find, register
@@ -106,6 +107,18 @@ def test_no_version_where_the_environment_does_not_resolve(mlflow_server: Mlflow
         register(model, "nb-nowhere", pip_requirements=["six==99.0"])
     assert "six" in caught.value.detail
     assert not is_registered(mlflow_server, "nb-nowhere")
+
+
+def test_templates_are_rendered(mlflow_server: MlflowServer, place: Path, model: Any) -> None:
+    """A template that cannot be rendered is told with its line; with a Dockerfile of its own nothing is resolved."""
+    (place / "mine" / "Dockerfile.j2").write_text("FROM scratch\nLABEL a={{ nowhere }}\n")
+    with pytest.raises(TemplateError, match="nowhere"):
+        register(model, "nb-templates", templates="mine", pip_requirements=PINNED)
+    assert not is_registered(mlflow_server, "nb-templates")
+    (place / "mine" / "Dockerfile.j2").write_text("FROM scratch\nLABEL a={{ model_name }}\n")
+    made = register(model, "nb-templates", templates="mine", pip_requirements=["six==99.0"])
+    assert mlflow_server.tags("nb-templates", made.version)["MODEL_TEMPLATES_FOLDER"] == "templates"
+    assert not [note for note in made.notes if "no builder can build" not in note]
 
 
 def test_the_server_refuses_the_version(mlflow_server: MlflowServer, model: Any) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from publisher.errors import BuildError
+from publisher.notebook import find
 from tests import small
 from tests.e2e.conftest import FOREIGN, NewWorkplace, Workplace
 from tests.engines import bare_client
 from tests.engines.debian import PLATFORMS
-from tests.engines.docker import Docker
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
+from tests.models import same_numbers
 from tests.unit.test_notebooks import NOTEBOOKS, README_LINES
 
 pytestmark = [
@@ -86,9 +89,11 @@ def test_register_models(workplace: Workplace, mlflow_server: MlflowServer) -> N
     said = "".join(
         each.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for each in cell.outputs
     )
-    table = [line.split()[1:] for line in said.splitlines() if re.fullmatch(r"\d+ +\d +\d", line)]
+    table = [
+        line.split()[1:] for line in said.splitlines() if re.fullmatch(r"\d+ +[0-9.e-]+ +[0-9.e-]+", line)
+    ]
     assert len(table) == 5
-    assert all(ours == theirs for ours, theirs in table)
+    assert all(same_numbers(float(ours), float(theirs)) for ours, theirs in table)
 
 
 def test_the_lines_of_the_readme(workplace: Workplace, mlflow_server: MlflowServer, tmp_path: Path) -> None:
@@ -116,9 +121,26 @@ def test_publish_models(workplace: Workplace, mlflow_server: MlflowServer) -> No
     assert len(re.findall(r"iVBOR", shown(notebook, "image/png"))) == 2
 
 
-def test_docker_is_not_left_with_containers(docker: Docker) -> None:
-    """`run()` removes what it started."""
+def test_waiting_for_a_poll_that_runs_elsewhere(
+    workplace: Workplace, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wait()` ends when another process has published; then the client runs here, and nothing of it stays."""
+    small.register(mlflow_server, "awaited", "HERE")
+    for key in [key for key in os.environ if key.startswith(FOREIGN)]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("DOCKER_CONFIG", str(workplace.folder / "docker"))
+    found = find("awaited", config=workplace.folder / "publisher.toml")
+    with ThreadPoolExecutor(1) as aside:
+        polling = aside.submit(workplace.publisher, "poll", "--once")
+        found.wait(300)
+        polling.result()
+    assert found.image == mlflow_server.tags("awaited", "1")["publisher.HERE.image"]
+    assert f"published, {found.image.rpartition(':')[0]}@sha256:" in str(found)
+    assert {layer.title for layer in found.layers("here")} >= {"base image", "model", "client"}
+    assert found.run().output == "hello\n"
+    with pytest.raises(BuildError, match="ended with 3"):
+        found.run("-c", "raise SystemExit(3)")
     done = subprocess.run(
         ["docker", "ps", "--all", "--format", "{{.Image}}"], capture_output=True, text=True, check=True
     )
-    assert "/notebooks/breast-cancer" not in done.stdout
+    assert "/notebooks/" not in done.stdout
