@@ -7,17 +7,19 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from publisher import status
 from publisher.domain import ModelVersion, Outcome, Status
-from publisher.errors import DeadlineError, PublicationError, PublisherError, RegistrationError
+from publisher.errors import DeadlineError, PublicationError, PublisherError
+from publisher.naming import image_name
 from publisher.notebook import containers, layers, views
 from publisher.notebook.bars import watching
 from publisher.notebook.containers import Container
 from publisher.notebook.explanation import Explained
 from publisher.notebook.here import Here
 from publisher.notebook.layers import Layer
+from publisher.oci.reference import Reference
 from publisher.progress import Progress, subject_of
 from publisher.settings_sources import normal
 
@@ -102,11 +104,11 @@ class Publication:
 
     def layers(self, target: str | None = None) -> list[Layer]:
         """The layers of the published image, which its registry tells: where the bytes are."""
-        known = self._one(target)
-        if known.digest not in self._layers:
+        image, digest = self._ours(target)
+        if digest not in self._layers:
             with self.here.app() as app:
-                self._layers[known.digest] = layers.layers(app, known.image, known.digest)
-        return self._layers[known.digest]
+                self._layers[digest] = layers.layers(app, image, digest)
+        return self._layers[digest]
 
     def explain(self) -> Explained:
         """Why it is published or not: every decision with its reason, for the targets that are known here."""
@@ -120,10 +122,10 @@ class Publication:
         One that serves its model is left running until `.stop()`, or the end of a `with` block; one that runs a
         program, or is given `arguments` for it, is waited for. Raises EngineError, BuildError.
         """
-        known = self._one(target)
-        if known.image.startswith("oci:"):
-            raise RegistrationError(f"{known.image} is a layout on disk, which no engine pulls")
-        return containers.run(_pinned(known), *arguments, timeout=timeout)
+        image, digest = self._ours(target)
+        if image.startswith("oci:"):
+            raise PublicationError(f"{image} is a layout on disk, which no engine pulls")
+        return containers.run(f"{layers.bare(image)}@{digest}", *arguments, timeout=timeout)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a row for each target."""
@@ -174,14 +176,29 @@ class Publication:
             self.status()
         return {target: known for target, known in self._seen.items() if known and known.state == "published"}
 
-    def _one(self, target: str | None) -> Status:
+    def _ours(self, target: str | None) -> tuple[str, str]:
+        """Name and digest of the published image, if its name is the one that the settings here make.
+
+        The status is tags, which anybody may write who may write any: it starts no program here, and sends no
+        question to a registry of its choice.
+        """
         found = self._published()
         if target:
             found = {name: known for name, known in found.items() if normal(name) == normal(target)}
         if len(found) != 1:
             said = f"is published to {', '.join(found)}: name one of them" if found else "is not published"
             raise PublicationError(f"{self.name} v{self.version} {said}")
-        return next(iter(found.values()))
+        [(name, known)] = found.items()
+        configured = self.here.target(name)
+        version = ModelVersion(self.name, self.version, "", datetime.now(UTC))
+        ours = image_name(configured, version) if configured else ""
+        if known.image != ours or not known.digest:
+            why = f"the settings here make it {ours}" if ours else f"no settings here have a target {name}"
+            raise PublicationError(
+                f"the status of {self.name} v{self.version} names the image {known.image or 'none'}, and {why}",
+                hint=f"Put the target {name} into publisher.toml, or pull the image by hand where you trust its registry.",
+            )
+        return ours, known.digest
 
     def _row(self, target: str, known: Status | None) -> views.Row:
         if known is None:
@@ -191,9 +208,10 @@ class Publication:
             about += f"; next try at {known.next_try:%Y-%m-%d %H:%M:%S %Z}"
         if known.state != "published":
             return views.Row(target, known.state, known.image, about=about)
-        command = "" if known.image.startswith("oci:") else f"docker pull {_pinned(known)}"
         when = f"{known.updated:%Y-%m-%d %H:%M:%S %Z}" if known.updated else ""
-        return views.Row(target, known.state, known.image, known.digest, self._sizes(target), command, when)
+        return views.Row(
+            target, known.state, known.image, known.digest, self._sizes(target), _pull(known), when
+        )
 
     def _sizes(self, target: str) -> Sequence[tuple[str, int]]:
         """Bytes to pull by platform; nothing where the registry does not answer us here."""
@@ -206,3 +224,12 @@ class Publication:
 
 def _pinned(known: Status) -> str:
     return f"{layers.bare(known.image)}@{known.digest}" if known.digest else known.image
+
+
+def _pull(known: Status) -> str:
+    """The command to copy; none where what the tag says is no reference, but perhaps another command."""
+    try:
+        Reference.parse(known.image)
+    except ValueError:
+        return ""
+    return f"docker pull {_pinned(known)}"
