@@ -63,7 +63,7 @@ class Buildah:
         with storage.in_use(job.commands.report.check):
             try:
                 job.commands.run(
-                    [*_alone(environment), *storage.program, *_build(job, image)],
+                    [*_alone(found, environment), *storage.program, *_build(job, image)],
                     what=job.what,
                     environment=storage.environment,
                     tool=self.name,
@@ -79,10 +79,11 @@ class Buildah:
         return _layout(job.folder / "image", job.folder / "layout")
 
 
-def _alone(environment: Mapping[str, str]) -> list[str]:
+def _alone(buildah: str, environment: Mapping[str, str]) -> list[str]:
     """What a process namespace of its own takes; nothing where that is not allowed."""
-    words = ["unshare", *_ALONE]
-    return words if os.geteuid() == 0 and ask([*words, "true"], environment) is not None else []
+    user = [] if os.geteuid() == 0 else [buildah, "unshare", "--"]  # who is root in there may
+    words = [*user, "unshare", *_ALONE]
+    return words if ask([*words, "true"], environment) is not None else []
 
 
 def _build(job: Job, image: str) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from publisher.errors import TemplateError
 from publisher.rendering.instruction import WORD, Command, Json, Pairs, Plain, arguments
@@ -18,6 +19,7 @@ from publisher.rendering.values import Values, has_marks
 _DIRECTIVE = re.compile(r"\s*#\s*[A-Za-z]+\s*=")
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)", re.IGNORECASE)
 _DOCUMENT = re.compile(r"<<-?\s*([\"']?)([A-Za-z_][A-Za-z0-9_]*)\1")
+_COMMENTS = re.compile(r"^\s*#.*\n", re.MULTILINE)  # between continued lines
 _SYNTAX = re.compile(r"#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
 _FROM = re.compile(r"--(?:mount=\S*?\b)?from=([^\s,]+)")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -69,13 +71,15 @@ def images(text: str) -> tuple[str, ...]:
 
     Variables get the default of an ARG before the first FROM; what stays unknown is left out.
     """
-    found = [m[1] for line in text.splitlines()[:1] if (m := _SYNTAX.match(line.strip()))]
+    directives = takewhile(_DIRECTIVE.match, text.splitlines())
+    found = [m[1] for line in directives if (m := _SYNTAX.match(line.strip()))]
     stages, arguments_ = {"scratch"}, {}
     for number, each in enumerate(instructions(text)):
-        words = arguments(each.text).replace("\\\n", " ").split()
-        if each.keyword == "ARG" and len(stages) == 1 and words:
-            name, _, value = words[0].partition("=")
-            arguments_[name] = value.strip("\"'")
+        words = _COMMENTS.sub("", arguments(each.text)).replace(f"{_escape(text)}\n", " ").split()
+        if each.keyword == "ARG" and len(stages) == 1:
+            for word in words:
+                name, _, value = word.partition("=")
+                arguments_[name] = value.strip("\"'")
         elif each.keyword == "FROM":
             plain = [word for word in words if not word.startswith("--")]
             if plain and plain[0].lower() not in stages:
