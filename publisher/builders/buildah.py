@@ -15,9 +15,10 @@ from publisher.builders import emulation, registries_conf
 from publisher.builders.buildah_storage import BUILD, Storage
 from publisher.builders.command import ask, program
 from publisher.builders.dockerfile import Job
+from publisher.builders.failures import CACHE_NOT_WRITTEN
 from publisher.builders.reach import Reach
 from publisher.domain import Platform
-from publisher.errors import EngineError, HostError
+from publisher.errors import EngineError, HostError, RegistryError
 from publisher.oci import layout_folder
 from publisher.oci.layout import Descriptor, digest_of
 
@@ -62,12 +63,7 @@ class Buildah:
         image = f"{BUILD}:{uuid.uuid4().hex}"
         with storage.in_use(job.commands.report.check):
             try:
-                job.commands.run(
-                    [*_alone(found, environment), *storage.program, *_build(job, image)],
-                    what=job.what,
-                    environment=storage.environment,
-                    tool=self.name,
-                )
+                self._run(job, storage, image)
                 job.commands.run(
                     [*storage.program, "push", "--quiet", image, f"dir:{job.folder / 'image'}"],
                     what=f"the export of the image for {job.platform}",
@@ -77,6 +73,21 @@ class Buildah:
             finally:
                 storage.remove(image)
         return _layout(job.folder / "image", job.folder / "layout")
+
+    def _run(self, job: Job, storage: Storage, image: str) -> None:
+        words, cache = _build(job, image), job.context.cache
+        alone = [*_alone(storage.program[0], storage.environment), *storage.program]
+        what, environment = job.what, storage.environment
+        try:
+            cached = ["--cache-from", cache, "--cache-to", cache] if cache else []
+            job.commands.run(
+                [*alone, "build", *cached, *words], what=what, environment=environment, tool=self.name
+            )
+        except RegistryError as error:
+            if not cache or CACHE_NOT_WRITTEN not in error.detail:
+                raise
+            job.commands.report.note(f"the cache {cache} cannot be written: the build goes on without it")
+            job.commands.run([*alone, "build", *words], what=what, environment=environment, tool=self.name)
 
 
 def _alone(buildah: str, environment: Mapping[str, str]) -> list[str]:
@@ -88,14 +99,12 @@ def _alone(buildah: str, environment: Mapping[str, str]) -> list[str]:
 
 def _build(job: Job, image: str) -> list[str]:
     context = job.context
-    words = ["build", "--isolation", "chroot", "--platform", str(job.platform), "--layers", "--tag", image]
+    words = ["--isolation", "chroot", "--platform", str(job.platform), "--layers", "--tag", image]
     words += ["--format", "docker"]  # the other one has no HEALTHCHECK and no SHELL
     words += ["--identity-label=false"]
     words += ["--cap-drop", "CAP_SYS_CHROOT"]  # with it, root leaves a chroot
     words += [f"--file={context.folder / context.dockerfile}"]
     words += [f"--secret=id={name},src={path}" for name, path in context.secrets.items()]
-    if context.cache:
-        words += ["--cache-from", context.cache, "--cache-to", context.cache]
     return [*words, "--", str(context.folder)]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from publisher.errors import BuildError, EngineError, HostError, PublisherError, RegistryError
 
+CACHE_NOT_WRITTEN = "failed pushing cache to "  # by buildah
+
 # What engines and pip print when something outside of the Dockerfile was not there. The first match counts.
 _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
     (HostError, "there is no room left", re.compile(r"no space left on device|disk quota exceeded", re.I)),
@@ -22,6 +24,7 @@ _KNOWN: tuple[tuple[type[PublisherError], str, re.Pattern[str]], ...] = (
         "programs of that platform do not run here",
         re.compile(r"exec format error|exec .*: exec format", re.I),
     ),
+    (RegistryError, "the cache cannot be written", re.compile(CACHE_NOT_WRITTEN)),
     (
         RegistryError,
         "an image that a FROM names cannot be pulled",

@@ -270,6 +270,15 @@ def test_a_cache_in_a_registry_serves_a_machine_with_an_empty_disk(
     assert first["stamp"] == second["stamp"]
 
 
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(
+    house: House, private_registry: RealRegistry, repository: str
+) -> None:
+    """Without an account for it the image is built all the same."""
+    job = house.job(f"{FROM}RUN echo hello > /said\n", cache=f"{private_registry.host}/{repository}")
+    assert files_of(house.build(job))["said"] == b"hello\n"
+    assert "failed pushing cache" in job.commands.log.read_text()
+
+
 def test_an_account_for_a_private_base(
     house: House, private_registry: RealRegistry, hub: Hub, repository: str
 ) -> None:
