@@ -82,13 +82,14 @@ def command(
         execute_path=execute_path,
         tags=tags,
     )
-    raise typer.Exit(run(registered(here, model, request, {}), patience, json=json))
+    quiet = ctx.obj.quiet
+    raise typer.Exit(run(registered(here, model, request, {}, quiet=quiet), patience, json=json, quiet=quiet))
 
 
-def run(found: Publication, patience: timedelta | None, *, json: bool) -> int:
+def run(found: Publication, patience: timedelta | None, *, json: bool, quiet: bool) -> int:
     """Print what was registered, and where it is once it was waited for; returns 0."""
     if patience is not None:
-        found.wait(patience)
+        found.wait(patience, quiet=quiet)
     if json:
         print(to_json(publication_json(found)))
         return 0

@@ -27,9 +27,11 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def watching() -> Iterator[Progress]:
+def watching(*, quiet: bool = False) -> Iterator[Progress]:
     """The progress of what happens inside; nothing of it stays on the page."""
-    if in_notebook():
+    if quiet:
+        yield Silent()
+    elif in_notebook():
         from IPython.display import HTML, display  # noqa: PLC0415 - there is one, for a notebook's kernel has it
 
         page = display(HTML(""), display_id=True)

@@ -18,6 +18,8 @@ from publisher.progress import Progress, Silent
 from publisher.redaction import redacted
 from publisher.settings import Settings
 from publisher.settings_sources import normal
+from publisher.sources import auth
+from publisher.sources.mlflow import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,16 @@ class Here:
         """MLflow's own client. MLflow's fluent functions speak to the same server meanwhile."""
         from mlflow import MlflowClient  # noqa: PLC0415 - takes a second, and only a registration needs it
 
-        before = {key: os.environ.get(key) for key in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-        lent = {} if _told_mlflow() == self.uri else dict.fromkeys(before, self.uri)
+        # MLflow's own patience with a server that is away is four minutes.
+        lent = {key: value for key, value in DEFAULTS.items() if key.startswith("MLFLOW_HTTP_")}
+        if auth.applies(os.environ):
+            auth.require(os.environ)
+            # MLflow's client would take Domino's headers along to whatever host a redirect names.
+            lent["MLFLOW_ALLOW_HTTP_REDIRECTS"] = "false"
+        lent = {key: value for key, value in lent.items() if key not in os.environ}
+        if _told_mlflow() != self.uri:
+            lent["MLFLOW_TRACKING_URI"] = self.uri
+        before = {key: os.environ.get(key) for key in lent}
         os.environ.update(lent)
         try:
             yield MlflowClient()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from publisher import status
 from publisher.domain import ModelVersion, Outcome, Status
-from publisher.errors import DeadlineError, PublicationError, PublisherError
+from publisher.errors import DeadlineError, ModelRegistryError, PublicationError, PublisherError
 from publisher.naming import image_name
 from publisher.notebook import containers, layers, views
 from publisher.notebook.bars import watching
@@ -49,24 +49,30 @@ class Publication:
         with self.here.app() as app:
             return self._look(app.stages.source.get(self.name, self.version))
 
-    def wait(self, timeout: float | timedelta = 1800) -> Publication:
-        """Wait until a publisher has published the version to all its targets; `timeout` in seconds.
+    def wait(self, timeout: float | timedelta = 1800, *, quiet: bool = False) -> Publication:
+        """Wait until a publisher has published the version to all its targets; `timeout` in seconds. `quiet`: no bar.
 
         Raises PublicationError with the reason where it failed for good, and DeadlineError where `timeout` is over,
         with what was seen last.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         end, pause = time.monotonic() + seconds, _FIRST
-        with watching() as progress, self.here.app() as app:
+        with watching(quiet=quiet) as progress, self.here.app() as app:
             while True:
-                found = app.stages.source.get(self.name, self.version)
-                open_ = self._open(found, progress)
+                try:
+                    open_ = self._open(app.stages.source.get(self.name, self.version), progress)
+                except ModelRegistryError as error:
+                    if not error.away:
+                        raise
+                    open_ = [
+                        error.line
+                    ]  # it will be back: whoever waits for half an hour waits for that, too
                 if not open_:
                     return self
                 left = end - time.monotonic()
                 if left <= 0:
                     raise DeadlineError(
-                        f"{found} is not published after {seconds:.0f} s: {'; '.join(open_)}",
+                        f"{self.name} v{self.version} is not published after {seconds:.0f} s: {'; '.join(open_)}",
                         hint="Does a publisher poll for this target? `.publish()` publishes from here.",
                     )
                 time.sleep(min(pause, left))

@@ -84,10 +84,15 @@ def find(name: str, version: str | int | None = None, *, config: str | Path | No
     return Publication(name, number, tuple(asked), here)
 
 
-def registered(here: Here, model: Any, request: Request, more: Mapping[str, Any]) -> Publication:
-    """The same with what is known here and wanted; `more`: arguments of `log_model`, None for those not given."""
+def registered(
+    here: Here, model: Any, request: Request, more: Mapping[str, Any], *, quiet: bool = False
+) -> Publication:
+    """The same with what is known here and wanted; `more`: arguments of `log_model`, None for those not given.
+
+    `quiet`: no progress is shown.
+    """
     given = {key: value for key, value in more.items() if value is not None}
-    with watching() as progress, here.client() as client, here.app(progress) as app:
+    with watching(quiet=quiet) as progress, here.client() as client, here.app(progress) as app:
         log = Log(client, here.uri)
         progress.stage(request.name, "log the model")
         logged = log.model(model, request.name, given)

@@ -27,7 +27,8 @@ from publisher.errors import (
     TemplateError,
     UnknownVersionError,
 )
-from publisher.notebook import find, register
+from publisher.notebook import Publication, find, register
+from publisher.notebook.here import Here
 from tests.engines import mlflow_versions
 from tests.engines.mlflow import MlflowServer, serve
 from tests.engines.mlflow_versions import NEWEST_2, ROOT
@@ -245,10 +246,18 @@ def write(server: MlflowServer, name: str, target: str, known: Status) -> None:
         server.client().set_model_version_tag(name, "1", key, value)
 
 
-def test_the_command_line_does_the_same(mlflow_server: MlflowServer, place: Path, model: Any) -> None:
-    """`publisher register` of a folder prints one document; what is refused has its exit code and registers nothing."""
+def test_the_command_line_does_the_same(
+    mlflow_server: MlflowServer, place: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`publisher register` of a folder prints one document; what is refused has its exit code and registers nothing.
+
+    MLflow itself is told of its server by the settings alone.
+    """
     import mlflow  # noqa: PLC0415
 
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    settings = place / "publisher.toml"
+    settings.write_text(f'mlflow_tracking_uri = "{mlflow_server.uri}"\n{settings.read_text()}')
     mlflow.pyfunc.save_model(str(place / "saved"), python_model=model, pip_requirements=PINNED)
     done = publisher("register", "saved", "nb-line", "--client", "mine", "--tag", "team=risk", "--json")
     assert done.returncode == 0, done.stderr
@@ -324,3 +333,6 @@ def test_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(PublisherError, match=r"cannot reach MLflow at http://127\.0\.0\.1:9"):
         register("models:/x/1", "x")
+    away = Publication("x", "1", ("lab-one",), Here.look())
+    with pytest.raises(DeadlineError, match=r"not published after 0 s: cannot reach MLflow"):
+        away.wait(0.3)
