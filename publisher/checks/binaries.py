@@ -16,6 +16,7 @@ from publisher.checks.homes import Home, Homes
 from publisher.checks.loader import Found, Loader
 from publisher.checks.machines import Machine
 from publisher.checks.program import Program, Start
+from publisher.checks.reach import reached
 from publisher.checks.surveys import Surveys
 from publisher.checks.tree import File, Tree
 from publisher.checks.users import User
@@ -77,6 +78,7 @@ class _Look:
     _named: dict[str, list[tuple[str, File]]] = field(
         default_factory=dict
     )  # libraries by file name and soname
+    _reached: set[int] = field(default_factory=set)  # ids of files that something loads
     _native: set[str] = field(default_factory=set)  # homes with files for the image's own processor
 
     def all(self) -> None:
@@ -94,6 +96,12 @@ class _Look:
             self._load(program.path, program.file)
         self.count = len(judged)
         resolved = [(path, file, self._resolved(path, file)) for path, file in judged]
+        for path, file, libraries in resolved:
+            for name, found in libraries.items():
+                if found.file is None:
+                    self._loader.find_above(name, file, found)
+                    found.importers = self._by_importer(name, self._homes.home(path, file))
+        self._reached = reached(resolved)
         for path, file, libraries in resolved:
             self._needs(path, file, libraries)
 
@@ -174,9 +182,7 @@ class _Look:
             return
         home = self._homes.home(path, file)
         for name, found in libraries.items():
-            if found.file is None:
-                self._loader.find_above(name, file, found)
-            library = found.file or self._by_importer(name, home)
+            library = found.file or found.importers
             if library is None and name not in self._loaded:
                 self._missing(path, file, home, name, found)
             elif library and library.elf:
@@ -209,7 +215,7 @@ class _Look:
         return None
 
     def _missing(self, path: str, file: File, home: Home, name: str, found: Found) -> None:
-        if excuse := excuses.missing_library(path, name):
+        if excuse := excuses.missing_library(path, name, reached=id(file) in self._reached):
             self._note(path, file.layer, excuse)
             return
         if found.foreign and found.foreign.elf:
@@ -230,8 +236,8 @@ class _Look:
         if fault is None:
             return
         text, remedy = fault
-        if reason := excuses.optional(path):
-            self._note(path, file.layer, f"{text}: {reason}")
+        if id(file) not in self._reached:
+            self._note(path, file.layer, f"{text}: {excuses.unreached(path)}")
         else:
             self._fault(path, file.layer, text, remedy)
 

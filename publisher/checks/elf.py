@@ -198,7 +198,9 @@ def _versions(file: _File, place: int, count: int, prefix: str) -> Iterator[tupl
             at += parts[-1][f"{prefix}a_next"]
         yield head, parts
         left -= 1
-        if left < 0 or not head[f"{prefix}_next"]:
+        if left < 0:
+            raise _FaultError(f"has more than {_VERSIONS:,} symbol versions")
+        if not head[f"{prefix}_next"]:
             return
         place += head[f"{prefix}_next"]
 

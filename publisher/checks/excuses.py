@@ -74,17 +74,22 @@ _DEBIAN = {
 }
 
 
-def missing_library(path: str, name: str) -> str:
+def missing_library(path: str, name: str, *, reached: bool) -> str:
     """Why it is no fault that the file `path` finds no library `name`; empty where it is one."""
     if _DRIVER.match(name):
         return f"needs {name}, which the driver of the machine that runs the image brings"
-    reason = optional(path)
+    reason = "" if reached else unreached(path)
     return f"needs {name}, which is not in the image: {reason}" if reason else ""
 
 
 def optional(path: str) -> str:
     """Why nothing is lost where the file `path` does not load; empty where something is."""
     return next((reason for pattern, reason in _OPTIONAL if pattern.search(path)), "")
+
+
+def unreached(path: str) -> str:
+    """The same of a file that nothing which is loaded is linked against, or loads by its name (reach.py)."""
+    return optional(path) or "nothing that the image loads is linked against it"
 
 
 def foreign(path: str, elf: Elf, *, pure: bool, beside: bool) -> str:

@@ -30,11 +30,13 @@ _MUSL_ITSELF = re.compile(r"lib(c|pthread|rt|m|dl|util|xnet)\.")
 
 @dataclass(slots=True)
 class Found:
-    """`file` is None where nothing is there that loads; `foreign`: what has the name, for another processor."""
+    """`file` is None where nothing is there that loads; `foreign`: what has the name, for another processor;
+    `importers`: what is found by other ways than the loader's."""
 
     file: File | None = None
     path: str = ""
     foreign: File | None = None
+    importers: File | None = None
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ def make(
     gives: Sequence[str] = (),
     interpreter: str = "",
     kind: int = 3,  # ET_DYN
+    weak: bool = False,
 ) -> bytes:
     """A library, or with an `interpreter` a program."""
     texts = bytearray(b"\0")
@@ -31,7 +32,7 @@ def make(
 
     tags = [(1, text(name)) for name in needed]
     tags += [(tag, text(value)) for tag, value in ((14, soname), (15, rpath), (29, runpath)) if value]
-    need, define = _needs(wants or {}, text), _definitions(gives, text)
+    need, define = _needs(wants or {}, text, 2 * weak), _definitions(gives, text)
     counts = (bool(wants) and len(wants or {}), len(gives))
     at = _BASE
     interp, at = (at, at + len(interpreter) + 1) if interpreter else (0, at)
@@ -54,13 +55,13 @@ def make(
     return head + headers + body + dynamic
 
 
-def _needs(wants: Mapping[str, Sequence[str]], text: Callable[[str], int]) -> bytes:
+def _needs(wants: Mapping[str, Sequence[str]], text: Callable[[str], int], flags: int) -> bytes:
     out = b""
     for number, (library, versions) in enumerate(wants.items(), 1):
         size = 16 + 16 * len(versions)
         out += struct.pack("<HHIII", 1, len(versions), text(library), 16, size if number < len(wants) else 0)
         for place, version in enumerate(versions, 1):
-            out += struct.pack("<IHHII", 0, 0, 2, text(version), 16 if place < len(versions) else 0)
+            out += struct.pack("<IHHII", 0, flags, 2, text(version), 16 if place < len(versions) else 0)
     return out
 
 

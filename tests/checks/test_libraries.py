@@ -6,7 +6,7 @@ import pytest
 
 from publisher.checks.verdict import Verdict
 from tests.checks import elves
-from tests.checks.images import SITE, At, Files, base, link, looked, wheel
+from tests.checks.images import SITE, At, Files, base, folder, link, looked, wheel
 
 NEEDS = elves.make(needed=["libx.so.1", "libc.so.6"])
 LIBX = elves.make(soname="libx.so.1")
@@ -94,6 +94,16 @@ def test_the_rpath_of_what_loads_it_counts() -> None:
         assert bool(missing(looked(base(), wheel("pkg", {MODULE: top}), apart))) != there
 
 
+def test_an_rpath_beside_a_runpath_counts_for_nobody() -> None:
+    """Neither for the file that has both, nor for what that loads."""
+    apart = {"srv/a/lib/libmid.so": NEEDS, "opt/b/libx.so.1": LIBX}
+    top = elves.make(needed=["libmid.so"], rpath="/opt/b", runpath="/srv/a/lib")
+    # Loaded for one with an RPATH itself, so that the search goes on above it.
+    first = elves.make(needed=["top.so"], rpath="/srv/top")
+    layers = ({"srv/top/top.so": top}, apart)
+    assert missing(looked(base(), wheel("pkg", {MODULE: first}), *layers)) == {"/srv/a/lib/libmid.so"}
+
+
 def test_ld_library_path_of_the_config() -> None:
     """The image's own environment counts."""
     more = {"opt/other/libx.so.1": LIBX}
@@ -118,6 +128,12 @@ def test_links_and_whiteouts() -> None:
     assert missing(with_module(NEEDS, {"opt/own": link("/srv"), "srv/lib/libx.so.1": LIBX})) == set()
     hard = {"opt/a": LIBX, "opt/own/lib/libx.so.1": At(b"1", "opt/a")}
     assert missing(with_module(NEEDS, hard)) == set()
+
+
+def test_a_folder_that_is_named_again_keeps_what_is_in_it() -> None:
+    """As layers of engines name every folder above a file."""
+    again: Files = {"opt": folder(), "opt/own": folder(), "opt/own/lib": folder(), "opt/own/lib/y": b"y"}
+    assert missing(with_module(NEEDS, {"opt/own/lib/libx.so.1": LIBX}, again)) == set()
 
 
 def test_libraries_that_packages_load_themselves() -> None:
@@ -156,6 +172,19 @@ def test_what_looks_like_a_fault_and_is_none(path: str, library: str) -> None:
     (note,) = verdict.notes
     assert note.path == f"/{path}"
     assert library in note.text
+
+
+def test_libraries_that_nothing_is_linked_against() -> None:
+    """A transport that its package may take is noted; linked against by what is loaded, it is a fault."""
+    place = f"{SITE}/nvidia/lib/nvshmem_transport_ucx.so.6"
+    verdict = looked(base(), {place: NEEDS})
+    assert (verdict.state, len(verdict.notes)) == ("ok", 1)
+    assert "nothing that the image loads is linked against it" in verdict.notes[0].text
+    user = elves.make(needed=["nvshmem_transport_ucx.so.6"], rpath="$ORIGIN/../nvidia/lib")
+    assert missing(looked(base(), {place: NEEDS}, wheel("pkg", {MODULE: user}))) == {f"/{place}"}
+    plug_in = {f"{SITE}/pkg/plugins/p.so": user}  # of a plug-in alone: it is as optional as that
+    assert looked(base(), {place: NEEDS}, plug_in).state == "ok"
+    assert missing(looked(base(), {f"{SITE}/lightgbm/lib/lib_lightgbm.so": NEEDS}))  # loaded by its name
 
 
 def test_a_standard_library_that_cannot_load_is_a_fault() -> None:

@@ -75,6 +75,12 @@ def test_a_newer_glibc() -> None:
     assert "pkg 1.0 whose wheel is for manylinux_2_36 or older" in found.remedy
 
 
+def test_a_version_that_is_wanted_weakly() -> None:
+    """The loader goes on without it."""
+    module = elves.make(needed=["libc.so.6"], wants={"libc.so.6": ["GLIBC_2.99"]}, weak=True)
+    assert looked(base(), wheel("pkg", {MODULE: module})).state == "ok"
+
+
 def test_versions_of_other_libraries() -> None:
     """An older libstdc++ is no libstdc++; a library without versions is taken as it is."""
     module = elves.make(needed=["libstdc++.so.6"], wants={"libstdc++.so.6": ["GLIBCXX_3.4.30"]})

@@ -81,6 +81,23 @@ def test_an_image_without_shell_or_python() -> None:
     assert "the program python is not in the image's PATH" in said(layer, Entrypoint=["python"])
 
 
+@pytest.mark.parametrize(
+    ("mode", "user", "may"),
+    [
+        (0o100, "7:8", True),
+        (0o077, "7:8", False),  # the owner's own bits count, and no others
+        (0o010, "9:7", True),
+        (0o001, "9:7", False),
+        (0o001, "9:9", True),
+        (0o010, "0", True),
+    ],
+)
+def test_owner_group_and_others(mode: int, user: str, may: bool) -> None:
+    """The kernel looks at one of the three, of which the file's owner and group (7) say which."""
+    layer: Files = {"app/run": At(content=PYTHON, mode=mode, owner=7)}
+    assert ("may not execute" in said(base(), layer, Cmd=["/app/run"], User=user)) != may
+
+
 def test_a_library_that_the_user_may_not_read() -> None:
     """As of a build with a strict umask: it loads for root, and for nobody else."""
     layer: Files = {"app/model/x.so": At(content=elves.make(), mode=0o600)}
