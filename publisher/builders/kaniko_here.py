@@ -52,7 +52,7 @@ class Here:
             return "kaniko runs as root alone"
         rights = _rights()
         if missing := [name for name, number in _NEEDED.items() if not rights >> number & 1]:
-            return f"root lacks the capabilities {', '.join(missing)} here, which a container has by default"
+            return f"root lacks the capabilities {', '.join(missing)} here, which Docker and containerd give by default"
         return emulation.why_not(platforms)
 
     def build(self, job: Job, flags: Sequence[str], files: Mapping[str, bytes]) -> Path:

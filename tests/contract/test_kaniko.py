@@ -57,6 +57,7 @@ def test_both_platforms(engine: Engine, tmp_path: Path, platform: str) -> None:
     if emulated(platform) and not can_emulate(platform):
         unavailable(f"{platform} programs do not run here")
     text = f"FROM {jobs.BASE}\nRUN uname -m > /machine\nCOPY greeting /app/greeting\nUSER 5001\n"
+    text += "HEALTHCHECK --interval=9s CMD true\n"
     job = jobs.job(tmp_path / "a", text, platform=platform, files={"greeting": "hello"})
     kaniko = engine()
     assert kaniko.check([job.platform]) == ""
@@ -65,7 +66,8 @@ def test_both_platforms(engine: Engine, tmp_path: Path, platform: str) -> None:
     assert files["app/greeting"] == b"hello"
     assert files["machine"].strip() == {"linux/amd64": b"x86_64", "linux/arm64": b"aarch64"}[platform]
     assert not [name for name in files if name.startswith("kaniko")]
-    assert jobs.config(layout)["config"]["User"] == "5001"
+    settings = jobs.config(layout)["config"]
+    assert (settings["User"], settings["Healthcheck"]["Interval"]) == ("5001", 9_000_000_000)
     assert jobs.config(layout)["architecture"] == job.platform.architecture
 
 
