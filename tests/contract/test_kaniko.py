@@ -51,9 +51,9 @@ def containers(claim: str) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
-@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
-def test_both_platforms(engine: Engine, tmp_path: Path, platform: str) -> None:
-    """RUN and COPY make layers over the base, for this machine's platform and for an emulated one."""
+def test_arm64(engine: Engine, tmp_path: Path) -> None:
+    """RUN and COPY make layers over the base, for a platform that one of our machines emulates."""
+    platform = "linux/arm64"
     if emulated(platform) and not can_emulate(platform):
         unavailable(f"{platform} programs do not run here")
     text = f"FROM {jobs.BASE}\nRUN uname -m > /machine\nCOPY greeting /app/greeting\nUSER 5001\n"
@@ -64,7 +64,7 @@ def test_both_platforms(engine: Engine, tmp_path: Path, platform: str) -> None:
     layout = kaniko.build(job)
     files = jobs.added(layout, 2)
     assert files["app/greeting"] == b"hello"
-    assert files["machine"].strip() == {"linux/amd64": b"x86_64", "linux/arm64": b"aarch64"}[platform]
+    assert files["machine"].strip() == b"aarch64"
     assert not [name for name in files if name.startswith("kaniko")]
     settings = jobs.config(layout)["config"]
     assert (settings["User"], settings["Healthcheck"]["Interval"]) == ("5001", 9_000_000_000)
