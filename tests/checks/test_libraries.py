@@ -132,7 +132,7 @@ def test_links_and_whiteouts() -> None:
 
 def test_a_folder_that_is_named_again_keeps_what_is_in_it() -> None:
     """As layers of engines name every folder above a file."""
-    again: Files = {"opt": folder(), "opt/own": folder(), "opt/own/lib": folder(), "opt/own/lib/y": b"y"}
+    again: Files = {"opt/own": folder(), "opt/own/lib": folder(), "opt/own/lib/y": b"y"}
     assert missing(with_module(NEEDS, {"opt/own/lib/libx.so.1": LIBX}, again)) == set()
 
 
