@@ -18,7 +18,7 @@ from publisher.builders.kaniko_here import Here
 from publisher.builders.reach import Reach
 from publisher.errors import DeadlineError
 from publisher.progress import Report
-from tests.contract import kaniko_jobs as jobs
+from tests.contract import engine_jobs as jobs
 
 # A RUN that is root in its folder, and nowhere else.
 DOCKERFILE = f"""

@@ -16,7 +16,7 @@ from publisher.builders.reach import Reach
 from publisher.domain import Platform
 from publisher.errors import BuildError, DeadlineError, EngineError, RegistryError
 from publisher.progress import Report
-from tests.contract import kaniko_jobs as jobs
+from tests.contract import engine_jobs as jobs
 from tests.engines.buildkit import BuildKit, running
 from tests.engines.docker import can_emulate, emulated, unavailable
 from tests.engines.hub import Hub

@@ -22,7 +22,7 @@ from publisher.domain import Context, ModelVersion, Platform, Target
 from publisher.errors import RegistryError
 from publisher.oci.layout import Layout
 from publisher.progress import Report, Silent
-from tests.contract import kaniko_jobs as jobs
+from tests.contract import engine_jobs as jobs
 from tests.engines import registry as registries
 from tests.engines import require
 from tests.engines.bare_client import push_layout

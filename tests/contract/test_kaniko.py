@@ -20,7 +20,7 @@ from publisher.builders.reach import Reach
 from publisher.domain import Platform
 from publisher.errors import BuildError, DeadlineError, EngineError, RegistryError
 from publisher.progress import Report
-from tests.contract import kaniko_jobs as jobs
+from tests.contract import engine_jobs as jobs
 from tests.engines.bare_client import push_layout
 from tests.engines.docker import can_emulate, emulated, unavailable
 from tests.engines.hub import Hub

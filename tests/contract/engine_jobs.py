@@ -1,4 +1,4 @@
-"""Builds for the tests of kaniko: small contexts, and what the images of them hold."""
+"""Builds for the tests of single engines: small contexts, and what the images of them hold."""
 
 from __future__ import annotations
 
