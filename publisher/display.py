@@ -70,7 +70,7 @@ class TerminalProgress:
     def polled(self, counts: Mapping[str, int], seconds: float) -> None:
         """The results on stdout tell it."""
 
-    def note(self, subject: str, text: str) -> None:
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None:
         with self._lock:
             self._line(f"{subject}: {text}" if subject else text)
 

@@ -93,8 +93,8 @@ class LogProgress:
             outcome=outcome,
         )
 
-    def note(self, subject: str, text: str) -> None:
-        self.event("warning", text, **_about(subject))
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None:
+        self.event("info" if usual else "warning", text, **_about(subject))
 
     def line(self, subject: str, text: str) -> None:
         self.event("debug", text, **_about(subject), stage=self._stages.get(subject, ""))

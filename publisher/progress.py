@@ -28,8 +28,8 @@ class Progress(Protocol):
         """`stage` took so long and is done, or failed."""
         ...
 
-    def note(self, subject: str, text: str) -> None:
-        """One line that a person should see: a decision, a warning."""
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None:
+        """One line that a person should see: a decision, a warning; `usual`: nothing is wrong."""
         ...
 
     def line(self, subject: str, text: str) -> None:
@@ -72,7 +72,7 @@ class Silent:
 
     def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None: ...
 
-    def note(self, subject: str, text: str) -> None: ...
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None: ...
 
     def line(self, subject: str, text: str) -> None: ...
 
@@ -104,9 +104,9 @@ class Both:
         self.first.end(subject, stage, seconds, outcome)
         self.second.end(subject, stage, seconds, outcome)
 
-    def note(self, subject: str, text: str) -> None:
-        self.first.note(subject, text)
-        self.second.note(subject, text)
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None:
+        self.first.note(subject, text, usual=usual)
+        self.second.note(subject, text, usual=usual)
 
     def line(self, subject: str, text: str) -> None:
         self.first.line(subject, text)
@@ -146,8 +146,8 @@ class Report:
     def end(self, stage: str, seconds: float, outcome: str) -> None:
         self.progress.end(self.subject, stage, seconds, outcome)
 
-    def note(self, text: str) -> None:
-        self.progress.note(self.subject, text)
+    def note(self, text: str, *, usual: bool = False) -> None:
+        self.progress.note(self.subject, text, usual=usual)
 
     def line(self, text: str) -> None:
         self.progress.line(self.subject, text)

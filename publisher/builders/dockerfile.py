@@ -93,7 +93,7 @@ class DockerfileBuilder:
             own = folder / platform.architecture
             own.mkdir()
             log = self._log(report.subject, platform)
-            report.note(f"{self.name} builds for {platform}, log in {log}")
+            report.note(f"{self.name} builds for {platform}, log in {log}", usual=True)
             job = Job(
                 spec.context,
                 platform,

@@ -85,7 +85,7 @@ class HtmlProgress:
     def end(self, subject: str, stage: str, seconds: float, outcome: str) -> None:
         """The next stage tells it."""
 
-    def note(self, subject: str, text: str) -> None:
+    def note(self, subject: str, text: str, *, usual: bool = False) -> None:
         with self._lock:
             self._notes.append(f"{subject}: {text}" if subject else text)
             self._show()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from publisher.errors import BuildError
-from publisher.oci.untar import BLOCK, entries
+from publisher.oci.untar import BLOCK, UNREADABLE, entries
 from publisher.paths import is_relative
 
 _WANTED = re.compile(
@@ -91,6 +91,8 @@ def unpack(layers: Iterable[BinaryIO], folder: Path) -> None:
             _write(archive, entry, folder, path, tree)
         for path, target in tree.links.items():
             _link(folder, path, target, tree)
+    except UNREADABLE as error:  # cut short within a file
+        raise BuildError(f"a layer of the base image cannot be read: {error}") from error
     except OSError as error:
         if error.errno not in _CONTRADICTION:
             raise

@@ -252,7 +252,7 @@ def test_the_interpreter_lies_in_the_image(tmp_path: Path, executable: str) -> N
     layout = layouts.Layout(
         top, {top.digest: layouts.encode(manifest)}, {layouts.digest_of(content): BytesBlob(content)}, {}
     )
-    images = Images(Registries(Credentials()), {"base": layout})
+    images = Images(Registries(Credentials()), _known={"base": layout})
     remembered = Remembered(
         f"base-{top.digest[7:]}", {"python": "3.11.2", "glibc": "2.36", "executable": executable}
     )

@@ -104,3 +104,11 @@ def test_what_is_no_layer_is_told(tmp_path: Path, data: bytes) -> None:
     """An empty, cut or foreign stream is an error with one line, never a folder that looks whole."""
     with pytest.raises(BuildError, match="cannot be read"):
         rootfs.unpack([io.BytesIO(data)], tmp_path / "root")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_layer_that_is_cut_short_within_a_file(tmp_path: Path, packed: bool) -> None:
+    """It is told as such, whichever of the formats notices."""
+    whole = layer(("file", "usr/bin/python3.11", bytes(range(256)) * 4000), packed=packed).getvalue()
+    with pytest.raises(BuildError, match="cannot be read"):
+        rootfs.unpack([io.BytesIO(whole[: len(whole) // 2])], tmp_path / "root")
