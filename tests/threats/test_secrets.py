@@ -262,14 +262,20 @@ def test_the_process_list(scene: Scene) -> None:
 
 
 def test_the_environment_of_children(scene: Scene) -> None:
-    """What publisher starts gets the package index's password where it needs it, and no other."""
+    """What publisher starts gets the passwords of package index and proxy where it needs them, and no other."""
     others = {name: secret for name, secret in ALL.items() if "index" not in name and name != "proxy"}
+    without_proxy = {name: secret for name, secret in ALL.items() if name != "proxy"}
     for line, environments in scene.processes.environments.items():
         if b"publisher\0" in line:
             continue  # publisher itself, before a child's exec
         for environment in environments:
             needs = b"/uv\0" in line or b"\0UV=" in environment  # uv, and the Python that it asks
-            assert not leaks(environment, others if needs else ALL), line
+            # Engines, and what is asked about them, pull images by the proxy.
+            engine = any(
+                name in line.split(b"\0")[0] for name in (b"docker", b"buildx", b"buildah", b"podman")
+            )
+            wanted = others if needs else without_proxy if engine else ALL
+            assert not leaks(environment, wanted), line
 
 
 def test_nothing_of_the_model_ran(scene: Scene) -> None:
