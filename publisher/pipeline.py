@@ -11,9 +11,9 @@ from pathlib import Path
 
 from publisher import scratch
 from publisher.builders.base import Memory
-from publisher.builders.dockerfile import CONTEXT
+from publisher.builders.dockerfile import CONTEXT, made_from
 from publisher.destinations.base import Destination
-from publisher.domain import Context, ImageSpec, ModelVersion, Outcome, Target
+from publisher.domain import ImageSpec, ModelVersion, Outcome, Target
 from publisher.errors import StoppedError, TagConflictError
 from publisher.faults import as_ours
 from publisher.naming import image_name
@@ -121,7 +121,7 @@ class _Work:
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = memories(self.stages, destination)
         spec, builder = self._preparation().described(memory, claimed)
-        if spec.context and not force and (digest := self._same(spec.context, destination)):
+        if spec.context and not force and (digest := self._same(spec, destination)):
             # A publisher that ended between tag and status has built it: another run would not give the same bytes.
             return self._finish(spec, digest, published, force=force)
         (self.folder / "build").mkdir()
@@ -167,11 +167,11 @@ class _Work:
             self.version, self.target.name, "published", reason, self.image, digest, tags=extra.held
         )
 
-    def _same(self, context: Context, destination: Destination) -> str:
-        """The digest of the image's tag where that was built from the same context; else empty."""
+    def _same(self, spec: ImageSpec, destination: Destination) -> str:
+        """The digest of the image's tag where that was built from the same context, for the same platforms; else empty."""
         standing = destination.existing(self.image)
         told = destination.annotations(self.image, standing) if standing else {}
-        return standing if told.get(CONTEXT) == context.digest else ""
+        return standing if told.get(CONTEXT) == made_from(spec) else ""
 
     def plan(self) -> Outcome:
         """What `run` would do, as far as it can be known without building; writes nothing anywhere."""

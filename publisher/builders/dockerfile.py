@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -104,7 +105,7 @@ class DockerfileBuilder:
             begin = time.monotonic()
             found[platform] = layout_folder.read(self.engine.build(job))
             seconds[str(platform)] = time.monotonic() - begin
-        layout = one_index(found, dict(spec.labels), spec.created, {CONTEXT: spec.context.digest})
+        layout = one_index(found, dict(spec.labels), spec.created, {CONTEXT: made_from(spec)})
         return Build(layout, seconds=seconds)
 
     def _accounts(self, context: Context, folder: Path) -> Path:
@@ -122,4 +123,12 @@ class DockerfileBuilder:
         return path
 
 
-CONTEXT = "io.github.model-publisher.context"  # annotation: the digest of the build context
+CONTEXT = "io.github.model-publisher.context"  # annotation: what `made_from` tells
+
+
+def made_from(spec: ImageSpec) -> str:
+    """Hex SHA-256 over the build context and the platforms that it is built for; empty without a context."""
+    if spec.context is None:
+        return ""
+    named = [spec.context.digest, *map(str, spec.platforms)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
