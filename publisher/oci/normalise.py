@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,50 @@ def layer(descriptor: Descriptor) -> Descriptor:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The image of one platform: its config as a document, and its layers, bottom first, each with its bytes."""
+
+    platform: Platform
+    config: Mapping[str, Any]
+    layers: Sequence[tuple[Descriptor, Blob]]
+
+
+def assemble(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
+    """One index over `parts`, in their order, with `annotations` on it and on each manifest."""
+    manifests: dict[str, bytes] = {}
+    blobs: dict[str, Blob] = {}
+    sizes: dict[str, int] = {}
+    children = []
+    for part in parts:
+        config = encode(part.config)
+        named = Descriptor.of(CONFIG, config)
+        manifest = encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": named.json(),
+                "layers": [each.json() for each, _ in part.layers],
+                "annotations": annotations,
+            }
+        )
+        children.append(Descriptor.of(MANIFEST, manifest, platform=part.platform))
+        manifests[children[-1].digest] = manifest
+        blobs[named.digest] = BytesBlob(config)
+        blobs |= {each.digest: blob for each, blob in part.layers}
+        sizes |= {each.digest: each.size for each in (named, *(each for each, _ in part.layers))}
+    index = encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [child.json() for child in children],
+            "annotations": annotations,
+        }
+    )
+    top = Descriptor.of(INDEX, index)
+    return Layout(top, {**manifests, top.digest: index}, blobs, sizes)
+
+
 def one_index(
     found: Mapping[Platform, Layout],
     labels: Mapping[str, str],
@@ -48,42 +93,16 @@ def one_index(
     Raises BuildError where an image is not of its platform.
     """
     told = {key: value for key, value in labels.items() if key.startswith(ANNOTATED)} | dict(annotations)
-    manifests: dict[str, bytes] = {}
-    blobs: dict[str, Blob] = {}
-    sizes: dict[str, int] = {}
-    children = []
+    parts = []
     for platform in sorted(found):
         layout = found[platform]
         child = select(layout, platform)
         if child is None:
             raise BuildError(f"what was built for {platform} is an image of another platform")
-        config = encode(_config(layout.config(child.digest), labels, created))
-        named = Descriptor.of(CONFIG, config)
         layers = [layer(each) for each in layout.layers(child.digest)]
-        manifest = encode(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": named.json(),
-                "layers": [each.json() for each in layers],
-                "annotations": told,
-            }
-        )
-        children.append(Descriptor.of(MANIFEST, manifest, platform=platform))
-        manifests[children[-1].digest] = manifest
-        blobs[named.digest] = BytesBlob(config)
-        blobs |= {each.digest: layout.blobs[each.digest] for each in layers}
-        sizes |= {each.digest: each.size for each in [named, *layers]}
-    index = encode(
-        {
-            "schemaVersion": 2,
-            "mediaType": INDEX,
-            "manifests": [child.json() for child in children],
-            "annotations": told,
-        }
-    )
-    top = Descriptor.of(INDEX, index)
-    return Layout(top, {**manifests, top.digest: index}, blobs, sizes)
+        config = _config(layout.config(child.digest), labels, created)
+        parts.append(Part(platform, config, [(each, layout.blobs[each.digest]) for each in layers]))
+    return assemble(parts, told)
 
 
 def _config(document: dict[str, Any], labels: Mapping[str, str], created: datetime) -> dict[str, Any]:

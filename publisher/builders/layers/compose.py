@@ -12,8 +12,8 @@ from publisher.domain import ImageSpec, Platform
 from publisher.errors import BuildError
 from publisher.oci.images import select
 from publisher.oci.layer import Layer
-from publisher.oci.layout import CONFIG, INDEX, MANIFEST, Blob, BytesBlob, Descriptor, Layout, encode
-from publisher.oci.normalise import ANNOTATED, layer
+from publisher.oci.layout import Blob, Layout
+from publisher.oci.normalise import ANNOTATED, Part, assemble, layer
 
 _MOST_LAYERS = 127  # the overlay file system's limit, which engines share
 
@@ -29,11 +29,8 @@ def compose(
     spec: ImageSpec, base: Layout, content: Mapping[Platform, Content], blobs: Mapping[str, Blob]
 ) -> Layout:
     """The whole image as a layout. `blobs`: where the bytes of our own layers are."""
-    manifests: dict[str, bytes] = {}
-    found: dict[str, Blob] = {}
-    sizes: dict[str, int] = {}
     annotations = {key: value for key, value in spec.labels if key.startswith(ANNOTATED)}
-    children = []
+    parts = []
     for platform in spec.platforms:
         child = select(base, platform)
         if child is None:
@@ -42,33 +39,11 @@ def compose(
         own = [made.descriptor() for _, made in content[platform].layers]
         if len(below) + len(own) > _MOST_LAYERS:
             raise BuildError(f"the image would have {len(below) + len(own)} layers, more than engines take")
-        config = encode(_config(spec, platform, base.config(child.digest), content[platform]))
-        config_descriptor = Descriptor.of(CONFIG, config)
-        manifest = encode(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": config_descriptor.json(),
-                "layers": [each.json() for each in [*below, *own]],
-                "annotations": annotations,
-            }
-        )
-        children.append(Descriptor.of(MANIFEST, manifest, platform=platform))
-        manifests[children[-1].digest] = manifest
-        found[config_descriptor.digest] = BytesBlob(config)
-        found |= {each.digest: base.blobs[each.digest] for each in below}
-        found |= {each.digest: blobs[each.digest] for each in own}
-        sizes |= {part.digest: part.size for part in [config_descriptor, *below, *own]}
-    index = encode(
-        {
-            "schemaVersion": 2,
-            "mediaType": INDEX,
-            "manifests": [child.json() for child in children],
-            "annotations": annotations,
-        }
-    )
-    top = Descriptor.of(INDEX, index)
-    return Layout(top, {**manifests, top.digest: index}, found, sizes)
+        config = _config(spec, platform, base.config(child.digest), content[platform])
+        layers = [(each, base.blobs[each.digest]) for each in below]
+        layers += [(each, blobs[each.digest]) for each in own]
+        parts.append(Part(platform, config, layers))
+    return assemble(parts, annotations)
 
 
 def _config(spec: ImageSpec, platform: Platform, base: Mapping[str, Any], content: Content) -> dict[str, Any]:
