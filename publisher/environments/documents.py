@@ -11,20 +11,35 @@ from typing import Any
 import yaml
 
 MAX_VALUES = 200_000  # of a document, with what its aliases stand for
+_DEEPEST = 60  # lists and mappings within each other
 _LONGEST_NUMBER = 64  # characters; YAML's numbers in base 60 take quadratic time
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
+class _Shallow(yaml.SafeLoader):
+    """Knows no tags of Python: an object is an error, never made. And nothing may use up the stack."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def load(text: str) -> Any:
     """The data of a YAML document; raises ValueError or yaml.YAMLError, which say what is wrong with it."""
-    loader = yaml.SafeLoader(text)  # knows no tags of Python: an object is an error, never made
+    loader = _Shallow(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
         _weigh(node, {})
         return loader.construct_document(node)
-    except RecursionError:
+    except RecursionError:  # by aliases of aliases
         raise ValueError("it is nested too deeply") from None
     finally:
         loader.dispose()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 _LARGEST = 8 << 20  # bytes of a config
+_DEEPEST = 100  # lists and objects within each other
+_NESTING = re.compile(
+    r'[\[\]{}]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL
+)  # what is in a string does not count
 _MOST_CHILDREN = 1000  # of an index; each costs a request
 
 INDEX_TYPES = (INDEX, DOCKER_LIST)
@@ -169,10 +174,22 @@ def encode(document: Mapping[str, Any]) -> bytes:
 
 def decode(content: bytes | str) -> Any:
     """JSON of others; raises ValueError, for what is nested without end, too."""
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    if text.count("[") + text.count("{") > _DEEPEST and _depth(text) > _DEEPEST:
+        # Not left to the parser: where it has used up the stack, whatever Python frees in that moment fails as well.
+        raise ValueError("it is nested too deeply")
+    return json.loads(content)
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for token in _NESTING.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in "]}":
+            depth -= 1
+    return deepest
 
 
 def decode_small(stream: BinaryIO) -> Any:
