@@ -38,9 +38,10 @@ lint: venv ## format, lint, types, and which part may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two processes, each with servers of its own: half of the time is waiting for those.
+# Three processes even on two processors, each with servers of its own: much of the time is waiting for those.
+# tests/order.py says in which order they get the files.
 test: venv engines lint ## all tests; make test ARGS='tests/unit -k layer' for some
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 torture: venv engines ## 200 rounds of kill -9, 20 rounds of 16 publishers on one version: about half an hour
 	PUBLISHER_ROUNDS=200 $(BIN)/python -m pytest tests/faults/test_kill.py tests/faults/test_many.py -s $(ARGS)

@@ -17,4 +17,5 @@ pytest_plugins = [  # one that others import comes before them
     "tests.engines.buildah",
     "tests.engines.buildkit",
     "tests.engines.kaniko",
+    "tests.order",
 ]

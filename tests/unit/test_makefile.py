@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+
+from tests.order import SECONDS
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "tests/engines/install.sh"
@@ -47,3 +50,10 @@ def test_without_apt_the_engines_that_are_missing_are_named(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert re.search(r"install by hand: .*\bdocker-registry\b", done.stdout)
     assert "container registry (docker-registry): missing" in done.stdout
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    """A file that is renamed takes its recorded seconds along, or would begin last."""
+    recorded = json.loads(SECONDS.read_text())
+    assert [name for name in recorded if not (ROOT / name).is_file()] == []
+    assert list(recorded.values()) == sorted(recorded.values(), reverse=True)
