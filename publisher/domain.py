@@ -264,6 +264,11 @@ class Context:
     cache: str = ""
 
 
+# What an image's tag names: an index of all its platforms; or, of its only platform, a manifest by the media types of
+# OCI ("plain") or of Docker.
+Form = Literal["index", "plain", "docker"]
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
     """All that decides the bytes of an image. It knows nothing of Docker.
@@ -287,6 +292,7 @@ class ImageSpec:
     bytecode: bool = True
     conda: bool = False
     context: Context | None = None
+    form: Form = "index"
 
     @property
     def platforms(self) -> tuple[Platform, ...]:

@@ -1,4 +1,4 @@
-"""The builder of all engines that run a Dockerfile: each platform apart, then one index of OCI media types."""
+"""The builder of all engines that run a Dockerfile: each platform apart, then one image of all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from publisher.builders.reach import Reach
 from publisher.domain import Context, ImageSpec, Platform
 from publisher.errors import BuildError
 from publisher.oci import layout_folder
-from publisher.oci.normalise import one_index
+from publisher.oci.normalise import one_image
 from publisher.progress import Report
 
 # Who we are at the registries of some image references, as `docker login` keeps it: entries of "auths" by host.
@@ -105,7 +105,7 @@ class DockerfileBuilder:
             begin = time.monotonic()
             found[platform] = layout_folder.read(self.engine.build(job))
             seconds[str(platform)] = time.monotonic() - begin
-        layout = one_index(found, dict(spec.labels), spec.created, {CONTEXT: made_from(spec)})
+        layout = one_image(found, dict(spec.labels), spec.created, {CONTEXT: made_from(spec)}, spec.form)
         return Build(layout, seconds=seconds)
 
     def _accounts(self, context: Context, folder: Path) -> Path:
@@ -127,8 +127,10 @@ CONTEXT = "io.github.model-publisher.context"  # annotation: what `made_from` te
 
 
 def made_from(spec: ImageSpec) -> str:
-    """Hex SHA-256 over the build context and the platforms that it is built for; empty without a context."""
+    """Hex SHA-256 over the build context, the platforms and the form; empty without a context."""
     if spec.context is None:
         return ""
     named = [spec.context.digest, *map(str, spec.platforms)]
+    if spec.form != "index":  # the only one that there was, once
+        named.append(spec.form)
     return hashlib.sha256("\n".join(named).encode()).hexdigest()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from publisher.builders.base import Memory, Remembered
-from publisher.oci.layout import Blob, Layout
+from publisher.oci.layout import DOCKER_MANIFEST, Blob, Layout
 from publisher.oci.push import Pushed
 from publisher.progress import Report
 
@@ -53,7 +53,8 @@ class Destination(Protocol):
         ...
 
     def annotations(self, image: str, digest: str) -> Mapping[str, str]:
-        """What the manifest `digest` in the image's repository says of itself."""
+        """What the manifest `digest` in the image's repository says of itself, or its labels where its format has
+        no annotations."""
         ...
 
     def also(self, image: str, digest: str, name: str) -> None:
@@ -69,9 +70,13 @@ class Destination(Protocol):
         ...
 
 
-def annotations_of(manifest: bytes) -> Mapping[str, str]:
-    """What `Destination.annotations` tells."""
+def annotations_of(manifest: bytes, config: Callable[[str], Any]) -> Mapping[str, str]:
+    """What `Destination.annotations` tells. `config` reads the config of a digest, as a document."""
     try:
-        return {str(key): str(value) for key, value in json.loads(manifest)["annotations"].items()}
+        document = json.loads(manifest)
+        found = document.get("annotations")
+        if found is None and document["mediaType"] == DOCKER_MANIFEST:
+            found = config(document["config"]["digest"])["config"]["Labels"]
+        return {str(key): str(value) for key, value in found.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -58,7 +58,8 @@ class LayoutDestination:
         layout_folder.forget(self.folder, digest)
 
     def annotations(self, image: str, digest: str) -> Mapping[str, str]:
-        return annotations_of(layout_folder.read(self.folder, digest=digest).manifests[digest])
+        found = layout_folder.read(self.folder, digest=digest)
+        return annotations_of(found.manifests[digest], lambda _: found.config(digest))
 
     def also(self, image: str, digest: str, name: str) -> None:
         layout_folder.write(layout_folder.read(self.folder, digest=digest), self.folder, [self._name(name)])

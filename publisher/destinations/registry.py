@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
@@ -15,7 +16,7 @@ from publisher.destinations.base import Early, annotations_of
 from publisher.destinations.memory import RegistryMemory
 from publisher.errors import BuildError, PublisherError, RegistryError
 from publisher.naming import parse
-from publisher.oci.layout import Descriptor, Layout
+from publisher.oci.layout import Descriptor, Layout, decode_small
 from publisher.oci.push import Ahead, Pushed, push, tag
 from publisher.oci.reference import Repository
 from publisher.oci.registry import Registries
@@ -126,8 +127,13 @@ class RegistryDestination:
                     registry.delete_manifest(name, each)
 
     def annotations(self, image: str, digest: str) -> Mapping[str, str]:
-        found = self._manifest(image, digest)
-        return annotations_of(found[1]) if found else {}
+        found, repository = self._manifest(image, digest), parse(image).repository
+
+        def config(blob: str) -> Any:
+            with self.registries.at(repository.host).open_blob(repository.name, blob) as stream:
+                return decode_small(stream)
+
+        return annotations_of(found[1], config) if found else {}
 
     def also(self, image: str, digest: str, name: str) -> None:
         found, other = self._manifest(image, digest), parse(name)

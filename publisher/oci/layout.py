@@ -29,6 +29,9 @@ LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 NAME = "org.opencontainers.image.ref.name"  # how an index entry of a layout on disk is named
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_TAR = "application/vnd.docker.image.rootfs.diff.tar"
 
 _LARGEST = 8 << 20  # bytes of a config
 _DEEPEST = 100  # lists and objects within each other

@@ -1,17 +1,21 @@
-"""What engines hand over, an image for each platform in whatever form, becomes one image of OCI media types."""
+"""What engines hand over, an image for each platform in whatever form, becomes one image in the form asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from publisher.domain import Platform
+from publisher.domain import Form, Platform
 from publisher.errors import BuildError
 from publisher.oci.images import select
 from publisher.oci.layout import (
     CONFIG,
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_LAYER_TAR,
+    DOCKER_MANIFEST,
     INDEX,
     LAYER_GZIP,
     LAYER_TAR,
@@ -23,10 +27,8 @@ from publisher.oci.layout import (
     encode,
 )
 
-_FROM_DOCKER = {
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar": LAYER_TAR,
-}
+_FROM_DOCKER = {DOCKER_LAYER_GZIP: LAYER_GZIP, DOCKER_LAYER_TAR: LAYER_TAR}
+_TO_DOCKER = {theirs: ours for ours, theirs in _FROM_DOCKER.items()}
 ANNOTATED = "org.opencontainers.image."
 
 
@@ -46,8 +48,30 @@ class Part:
     layers: Sequence[tuple[Descriptor, Blob]]
 
 
-def assemble(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
-    """One index over `parts`, in their order, with `annotations` on it and on each manifest."""
+def assemble(parts: Sequence[Part], annotations: Mapping[str, str], form: Form = "index") -> Layout:
+    """`parts`, in their order, as one image, with `annotations` on each of its manifests.
+
+    An image by Docker's media types has none, because its format knows none: they become labels of its config.
+    Raises BuildError where an image of one manifest is asked for and there are several parts, or a layer has no
+    media type of Docker's.
+    """
+    if form == "index":
+        return _indexed(parts, annotations)
+    if len(parts) != 1:
+        named = ", ".join(str(part.platform) for part in parts)
+        raise BuildError(f"one manifest is for one platform, and the image is for {named}")
+    if form == "docker":
+        return _docker(parts[0], annotations)
+    layout = _indexed(parts, annotations)
+    (child,) = layout.children()
+    return replace(
+        layout,
+        top=replace(child, platform=None),
+        manifests={child.digest: layout.manifests[child.digest]},
+    )
+
+
+def _indexed(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
     manifests: dict[str, bytes] = {}
     blobs: dict[str, Blob] = {}
     sizes: dict[str, int] = {}
@@ -81,16 +105,44 @@ def assemble(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
     return Layout(top, {**manifests, top.digest: index}, blobs, sizes)
 
 
-def one_index(
+def _docker(part: Part, annotations: Mapping[str, str]) -> Layout:
+    config = encode(_labelled(part.config, annotations))
+    named = Descriptor.of(DOCKER_CONFIG, config)
+    layers = [_to_docker(each) for each, _ in part.layers]
+    manifest = encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": named.json(),
+            "layers": [each.json() for each in layers],
+        }
+    )
+    top = Descriptor.of(DOCKER_MANIFEST, manifest)
+    blobs: dict[str, Blob] = {named.digest: BytesBlob(config)}
+    blobs |= {each.digest: blob for each, blob in part.layers}
+    return Layout(top, {top.digest: manifest}, blobs, {each.digest: each.size for each in (named, *layers)})
+
+
+def _to_docker(descriptor: Descriptor) -> Descriptor:
+    if descriptor.media_type not in _TO_DOCKER:
+        raise BuildError(
+            f"a layer of the type {descriptor.media_type} has no media type of Docker's, which the target wants",
+            hint="Take a base image whose layers are gzip.",
+        )
+    return replace(descriptor, media_type=_TO_DOCKER[descriptor.media_type])
+
+
+def one_image(
     found: Mapping[Platform, Layout],
     labels: Mapping[str, str],
     created: datetime,
     annotations: Mapping[str, str],
+    form: Form = "index",
 ) -> Layout:
-    """One index over the image of each platform. `labels` and `created` are written over what each image says.
+    """The image of each platform as one. `labels` and `created` are written over what each image says.
 
-    `annotations` go onto the index and its manifests, with those of the labels that are annotations too.
-    Raises BuildError where an image is not of its platform.
+    `annotations` go onto all its manifests, with those of the labels that are annotations too.
+    Raises BuildError where an image is not of its platform, and what `assemble` raises.
     """
     told = {key: value for key, value in labels.items() if key.startswith(ANNOTATED)} | dict(annotations)
     parts = []
@@ -102,15 +154,19 @@ def one_index(
         layers = [layer(each) for each in layout.layers(child.digest)]
         config = _config(layout.config(child.digest), labels, created)
         parts.append(Part(platform, config, [(each, layout.blobs[each.digest]) for each in layers]))
-    return assemble(parts, told)
+    return assemble(parts, told, form)
 
 
 def _config(document: dict[str, Any], labels: Mapping[str, str], created: datetime) -> dict[str, Any]:
     """An image config with our labels and time; what only Docker's builders write about their run is left out."""
-    settings = dict(document.get("config") or {})
-    settings["Labels"] = {**(settings.get("Labels") or {}), **labels}
     kept = {key: value for key, value in document.items() if key not in _OF_THE_RUN}
-    return {**kept, "config": settings, "created": created.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {**_labelled(kept, labels), "created": created.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _labelled(config: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    settings = dict(config.get("config") or {})
+    settings["Labels"] = {**(settings.get("Labels") or {}), **labels}
+    return {**config, "config": settings}
 
 
 # Of Docker's older image format: the build container's own settings, which no runtime reads.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,3 +31,14 @@ def test_another_context_is_another_image(spec: ImageSpec) -> None:
     """And where it lies does not matter."""
     assert made_from(replace(spec, context=Context(Path(), own=False, digest="b"))) != made_from(spec)
     assert made_from(replace(spec, context=Context(Path("/x"), own=False, digest="a"))) == made_from(spec)
+
+
+def test_another_form_is_another_image(spec: ImageSpec) -> None:
+    """A target that takes no index any more must not take over the index that is there; the usual form is as it was."""
+    assert (
+        len(
+            {made_from(spec), made_from(replace(spec, form="plain")), made_from(replace(spec, form="docker"))}
+        )
+        == 3
+    )
+    assert made_from(spec) == hashlib.sha256(b"a\nlinux/amd64").hexdigest()

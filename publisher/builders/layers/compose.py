@@ -43,7 +43,7 @@ def compose(
         layers = [(each, base.blobs[each.digest]) for each in below]
         layers += [(each, blobs[each.digest]) for each in own]
         parts.append(Part(platform, config, layers))
-    return assemble(parts, annotations)
+    return assemble(parts, annotations, spec.form)
 
 
 def _config(spec: ImageSpec, platform: Platform, base: Mapping[str, Any], content: Content) -> dict[str, Any]:
