@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from publisher import manual, scratch, side_by_side, status
+from publisher.checking import Checked, check
 from publisher.context_folder import RenderedContext, bring
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.doctor import Check, doctor
@@ -84,6 +85,11 @@ class App:
         found = self.stages.source.get(name, version)
         chosen = self._chosen(found, targets)
         return [publish(found, target, self.stages, force=force, dry_run=dry_run) for target in chosen]
+
+    def check(self, name: str, version: str, targets: Sequence[str] | None) -> list[Checked]:
+        """Build one version's images, for targets as in `publish`, and say whether they work; push and record nothing."""
+        found = self.stages.source.get(name, version)
+        return [check(found, target, self.stages) for target in self._chosen(found, targets)]
 
     def status(self, name: str | None = None, version: str | None = None) -> list[StatusRow]:
         """The tagged versions of all targets, of one model, or one version."""

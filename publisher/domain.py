@@ -108,6 +108,11 @@ class Target:
     trust_dockerfiles: bool = (
         False  # whether the commands of versions' authors may see accounts of package indexes
     )
+    # What must be proven of an image before it goes out: "required": by every check; "possible": what can be looked at.
+    proof: Literal["required", "possible", "off"] = "possible"
+    emulate: bool = False  # whether predictions for other processors are replayed by emulation
+    profile: str = "default"  # what the place that runs the image accepts
+    slim: bool = False  # whether what serving never needs is left out
 
     def base_for(self, minor: str) -> str | None:
         """The name of the base image for Python `minor` ("": the model does not say); None: there is none."""
@@ -328,6 +333,17 @@ class Status:
     release: str = ""
     tags: tuple[str, ...] = ()  # the extra tags that the image has
     tagging: str = ""  # the fingerprint of those that it was to have (extra_tags.Wanted)
+    proof: str = ""  # what was proven of the image before it was pushed, and what was not, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one check said of the image of one platform (checks/verdict.py)."""
+
+    check: str
+    platform: Platform
+    state: Literal["ok", "failed", "not looked at"]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,3 +362,4 @@ class Outcome:
     exit_code: int = 0
     tags: tuple[str, ...] = ()  # the extra tags that the image has now
     detail: str = ""  # of a failure: the last lines that a tool said
+    proof: tuple[Proof, ...] = ()  # of what was published in this run

@@ -19,6 +19,7 @@ from publisher.faults import as_ours
 from publisher.naming import image_name
 from publisher.preparing import Preparation
 from publisher.progress import Report, subject_of
+from publisher.proofs import told
 from publisher.recording import Record
 from publisher.redaction import redacted
 from publisher.running import Watch
@@ -26,6 +27,7 @@ from publisher.stages import Clock, Stages
 from publisher.tagging import Tagged, Tagger
 
 _log = logging.getLogger(__name__)
+_TAKEN_OVER = "taken over: it was there already, built from the same context"
 
 
 def publish(version: ModelVersion, target: Target, stages: Stages, *, force: bool, dry_run: bool) -> Outcome:
@@ -61,8 +63,8 @@ def _publish(
                 claim = aside.submit(record.claim, image, own.claim)
                 outcome = work.run(
                     claim.result,
-                    lambda digest, extra: aside.submit(
-                        record.published, digest, lambda known: extra.on(known, stages.now())
+                    lambda digest, proof, extra: aside.submit(
+                        record.published, digest, proof, lambda known: extra.on(known, stages.now())
                     ),
                     force,
                 )
@@ -114,20 +116,23 @@ class _Work:
     clock: Clock
 
     def run(
-        self, claimed: Callable[[], None], published: Callable[[str, Tagged], Future[None]], force: bool
+        self, claimed: Callable[[], None], published: Callable[[str, str, Tagged], Future[None]], force: bool
     ) -> Outcome:
         """The whole way. `claimed` returns when the status says that we are at it; `published` begins to write
-        that this digest is there, with its extra tags."""
+        that this digest is there, what was proven of it, and its extra tags."""
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = memories(self.stages, destination)
         spec, builder = self._preparation().described(memory, claimed)
         if spec.context and not force and (digest := self._same(spec, destination)):
             # A publisher that ended between tag and status has built it: another run would not give the same bytes.
-            return self._finish(spec, digest, published, force=force)
+            return self._finish(spec, digest, _TAKEN_OVER, published, force=force)
         (self.folder / "build").mkdir()
-        with self.clock.stage("build"), destination.ahead(self.image) as early:
-            build = builder.build(spec, self.folder / "build", memory, report, early.offer)
-        self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
+        with destination.ahead(self.image) as early:
+            with self.clock.stage("build"):
+                build = builder.build(spec, self.folder / "build", memory, report, early.offer)
+            self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
+            with self.clock.stage("check"):
+                proofs = self.stages.proving.prove(build.layout, self.target, report)
         digest = build.layout.top.digest
         with self.clock.stage("push"):
             standing = destination.existing(self.image)
@@ -139,15 +144,22 @@ class _Work:
                 destination.tag(build.layout, self.image)
         kept = [*build.remember, *self.stages.bases.found]
         done = self._finish(
-            spec, digest, published, lambda: destination.remember(self.image, build.layout, kept), force=force
+            spec,
+            digest,
+            told(proofs),
+            published,
+            lambda: destination.remember(self.image, build.layout, kept),
+            force=force,
         )
-        return replace(done, sent=pushed.sent + early.sent, downloaded=build.downloaded)
+        sent = pushed.sent + early.sent
+        return replace(done, sent=sent, downloaded=build.downloaded, proof=proofs)
 
     def _finish(
         self,
         spec: ImageSpec,
         digest: str,
-        published: Callable[[str, Tagged], Future[None]],
+        proof: str,
+        published: Callable[[str, str, Tagged], Future[None]],
         meanwhile: Callable[[], None] = lambda: None,
         *,
         force: bool,
@@ -158,7 +170,7 @@ class _Work:
             with self.clock.always("extra tags"):
                 extra = _tagger(self.target, self.stages).bring(self.version, self.image, digest, force=force)
         with self.clock.always("record"):
-            written = published(digest, extra)
+            written = published(digest, proof, extra)
             meanwhile()
             written.result()
         platforms = ", ".join(map(str, spec.platforms))

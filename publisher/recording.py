@@ -39,9 +39,9 @@ class Record:
         self.running.claims[self._subject] = self.release
         self._write(self._status("publishing", "a publisher is at it", claim=process))
 
-    def published(self, digest: str, also: Callable[[Status], Status]) -> None:
-        """Say so, with what `also` adds."""
-        self._write(also(self._status("published", digest=digest)))
+    def published(self, digest: str, proof: str, also: Callable[[Status], Status]) -> None:
+        """Say so, and what was proven of it, with what `also` adds."""
+        self._write(also(replace(self._status("published", digest=digest), proof=redacted(proof))))
         self._settled()
 
     def failed(self, fault: PublisherError) -> None:

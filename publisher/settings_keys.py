@@ -95,6 +95,14 @@ class TargetKeys(BaseModel):
         images.DEFAULTS["conda"], description="refuse, pip or conda"
     )
     trust_dockerfiles: bool = Field(images.DEFAULTS["trust_dockerfiles"], description="true or false")
+    proof: Literal["required", "possible", "off"] = Field(
+        images.DEFAULTS["proof"], description="required, possible or off"
+    )
+    emulate: bool = Field(images.DEFAULTS["emulate"], description="true or false")
+    profile: Literal["default", "foundry", "kserve", "openshift", "sagemaker"] = Field(
+        images.DEFAULTS["profile"], description="default, foundry, kserve, openshift or sagemaker"
+    )
+    slim: bool = Field(images.DEFAULTS["slim"], description="true or false")
 
 
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]

@@ -16,6 +16,7 @@ from publisher.destinations.base import Destination
 from publisher.domain import Target
 from publisher.environments.lock import Resolver
 from publisher.progress import Progress, Report
+from publisher.proving import Proving
 from publisher.running import Running, Watch
 from publisher.sources.base import Source
 
@@ -30,6 +31,7 @@ class Stages:
     builders: Mapping[str, Builder]
     contexts: Contexts
     memory: Memory  # on this machine
+    proving: Proving
     destination: Callable[[Target], Destination]
     progress: Progress
     work_folder: Path | None

@@ -27,8 +27,10 @@ FIELDS = (
     "release",
     "tags",
     "tagging",
+    "proof",
     "state",
 )
+_PROOF = 500  # characters: what every store of MLflow takes as a tag's value
 _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolve", "user", "bytecode")
 # How a target is chosen, what else points to an image, and how its registry is reached.
 _NO_IMAGE = frozenset(
@@ -60,6 +62,7 @@ def read(tags: Mapping[str, str], target_name: str) -> Status | None:
         release=values["release"],
         tags=tuple(re.findall(r"(?<!\S)[A-Za-z0-9._-]{1,128}(?!\S)", values["tags"])),
         tagging=values["tagging"],
+        proof=values["proof"],
     )
 
 
@@ -77,6 +80,7 @@ def to_tags(status: Status, target_name: str) -> dict[str, str]:
         "release": status.release,
         "tags": " ".join(status.tags),
         "tagging": status.tagging,
+        "proof": " ".join(status.proof.split())[:_PROOF],
         "state": status.state,
     }
     return {key(target_name, field): values[field] for field in FIELDS if values[field]}

@@ -24,6 +24,7 @@ _STYLES = {
     "fail": "bold red",
     "warn": "yellow",
     "ok": "green",
+    "not looked at": "yellow",
 }
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 

@@ -23,6 +23,7 @@ from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.builders.reach import Reach
 from publisher.cache_folder import CacheFolder
+from publisher.checks.surveys import Surveys
 from publisher.contexts import Contexts
 from publisher.destinations.base import Destination
 from publisher.destinations.layout import LayoutDestination
@@ -38,6 +39,7 @@ from publisher.oci.images import Images
 from publisher.oci.reference import Reference
 from publisher.oci.registry import Registries
 from publisher.progress import Progress
+from publisher.proving import Proving
 from publisher.redaction import redacted
 from publisher.running import Running
 from publisher.settings import Settings
@@ -107,6 +109,7 @@ def connect(
         resolver=Resolver.load(settings.cache_folder, dict(environ)),
         builders=builders,
         memory=cache,
+        proving=Proving(partial(Surveys, settings.cache_folder)),
         destination=destination,
         progress=progress,
         work_folder=settings.work_folder,

@@ -12,13 +12,13 @@ import typer
 
 from publisher.cli import session
 from publisher.cli.parameters import Json
+from publisher.cli.verdicts import print_verdict, verdict_json
 from publisher.errors import CheckError
 from publisher.json_output import to_json
 from publisher.terminal import Paper, amount
 
 if TYPE_CHECKING:
     from publisher.checks.sizes import Weight
-    from publisher.checks.verdict import Finding, Verdict
     from publisher.inspection import HeldLayer, Inspected
 
 EXAMPLES = (
@@ -26,7 +26,6 @@ EXAMPLES = (
     "publisher inspect oci:images --platform linux/arm64 --sizes",
     "publisher inspect quay.io/team/pltr_model:v3 --json | jq '.platforms[].check.findings'",
 )
-_SHOWN = 3  # paths of one finding
 _ROWS = 40  # packages and folders that people are shown
 
 
@@ -95,13 +94,7 @@ def _platform_json(each: Inspected) -> dict[str, Any]:
             }
             for layer in each.layers
         ],
-        "check": {
-            "check": each.verdict.check,
-            "state": each.verdict.state,
-            "reason": each.verdict.reason,
-            "findings": [_finding_json(finding) for finding in each.verdict.findings],
-            "notes": [_finding_json(note) for note in each.verdict.notes],
-        },
+        "check": verdict_json(each.verdict),
         "weights": [
             {
                 "package": weight.package.name if weight.package else None,
@@ -112,15 +105,6 @@ def _platform_json(each: Inspected) -> dict[str, Any]:
             }
             for weight in each.weights
         ],
-    }
-
-
-def _finding_json(finding: Finding) -> dict[str, str]:
-    return {
-        "path": finding.path,
-        "layer": finding.layer,
-        "text": finding.text,
-        "remedy": finding.remedy,
     }
 
 
@@ -137,7 +121,7 @@ def print_inspection(image: str, digest: str, found: Iterable[Inspected], stream
         )
         _print_layers(each.layers, paper, biggest=bool(each.weights))
         _print_weights(each.weights, paper)
-        _print_verdict(each.verdict, paper)
+        print_verdict(each.verdict, paper)
 
 
 def _print_layers(layers: Sequence[HeldLayer], paper: Paper, *, biggest: bool) -> None:
@@ -162,19 +146,3 @@ def _print_weights(weights: Sequence[Weight], paper: Paper) -> None:
             paper.line(f"    {amount(weight.size):>9}  {weight.package or weight.place}")
         if left := some[_ROWS:]:
             paper.line(f"    {amount(sum(weight.size for weight in left)):>9}  {len(left)} more")
-
-
-def _print_verdict(verdict: Verdict, paper: Paper) -> None:
-    from publisher.checks.verdict import grouped
-
-    reason = verdict.reason if verdict.state != "failed" else f"{len(verdict.findings)} findings"
-    paper.line(f"  {verdict.check}:", verdict.state, reason)
-    for finding, paths in grouped(verdict.findings):
-        paper.line(f"    {_files(paths)}{finding.text}. {finding.remedy}")
-    for note, paths in grouped(verdict.notes):
-        paper.line("   ", "note", f"{_files(paths)}{note.text}")
-
-
-def _files(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return f"{', '.join(paths[:_SHOWN])}{more}: " if paths else ""

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from publisher.domain import Outcome
 from publisher.json_output import to_json
 from publisher.progress import subject_of
+from publisher.proofs import told
 from publisher.terminal import Paper, amount
 
 
@@ -34,6 +35,15 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "downloaded": outcome.downloaded,
         "exit_code": outcome.exit_code,
         "detail": outcome.detail,
+        "proof": [
+            {
+                "check": proof.check,
+                "platform": str(proof.platform),
+                "state": proof.state,
+                "reason": proof.reason,
+            }
+            for proof in outcome.proof
+        ],
     }
 
 
@@ -43,6 +53,8 @@ def print_outcomes(outcomes: Sequence[Outcome], stream: TextIO) -> None:
     paper.line(_summary(outcomes))
     for outcome in outcomes:
         paper.line(f"{subject_of(outcome.version, outcome.target)}:", outcome.state, _about(outcome))
+        if outcome.proof:
+            paper.line(f"  proven: {told(outcome.proof)}")
         for line in outcome.detail.splitlines():
             paper.line(f"  {line}")
 

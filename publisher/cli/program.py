@@ -17,6 +17,7 @@ from publisher import __version__, exits
 from publisher.cli import (
     base_image,
     cache,
+    check,
     doctor,
     download,
     explain,
@@ -117,6 +118,7 @@ COMMANDS: dict[str, ModuleType] = {
     "publish": publish,
     "status": status,
     "explain": explain,
+    "check": check,
     "retry": retry,
     "withdraw": withdraw,
     "targets": targets,

@@ -49,6 +49,7 @@ def status_json(row: StatusRow) -> dict[str, Any]:
         "digest": status.digest if status else "",
         "tags": list(status.tags) if status else [],
         "reason": status.reason if status else "",
+        "proof": status.proof if status else "",
         "attempts": status.attempts if status else 0,
         "updated": stamp(status.updated) or None if status else None,
         "next_try": stamp(status.next_try) or None if status else None,

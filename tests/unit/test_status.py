@@ -25,6 +25,7 @@ FULL = Status(
     release="0.1.0",
     tags=("latest", "prod"),
     tagging="fedcba9876543210",
+    proof="binaries ok for linux/amd64",
 )
 TARGET = Target("lab", "EXTERNAL_TARGET_LAB", "r.example.org", (Platform("linux", "amd64"),), "python:3.11")
 VERSION = ModelVersion("m", "3", "runs:/1/m", NOON, "1", {"MODEL_FOLDER": "mymodel", "owner": "ann"})
@@ -88,7 +89,7 @@ def test_stale_keys() -> None:
     """What the new status no longer says is to be deleted; other tags and other targets are not touched."""
     have = {**to_tags(FULL, "lab"), **to_tags(FULL, "live"), "MODEL_FOLDER": "m"}
     now = Status("published", image=FULL.image, digest=DIGEST, updated=NOON)
-    unsaid = ("reason", "fingerprint", "attempts", "claim", "next_try", "release", "tags", "tagging")
+    unsaid = ("reason", "fingerprint", "attempts", "claim", "next_try", "release", "tags", "tagging", "proof")
     gone = {key("lab", field) for field in unsaid}
     assert set(stale(have, now, "lab")) == gone
 
@@ -133,6 +134,10 @@ def test_the_fingerprint_is_stable() -> None:
         {"conda": "pip"},
         {"templates": "builtin"},
         {"trust_dockerfiles": True},
+        {"proof": "required"},
+        {"emulate": True},
+        {"profile": "foundry"},
+        {"slim": True},
         {"base": {"3.11": "python:3.11"}},
     ],
 )

@@ -248,6 +248,7 @@ def test_json_of_outcomes_has_fixed_keys() -> None:
         "downloaded": 999_960,
         "exit_code": 0,
         "detail": "",
+        "proof": [],
     }
     assert document["outcomes"][1]["exit_code"] == 9
     hostile = to_json(outcome_json(Outcome(version(HOSTILE), "DEMO", "failed", "")))
@@ -270,6 +271,7 @@ def test_json_of_status_and_downloads_has_fixed_keys() -> None:
         "digest": "",
         "tags": [],
         "reason": "no wheel",
+        "proof": "",
         "attempts": 2,
         "updated": "2026-11-22T08:00:00+00:00",
         "next_try": "2026-11-22T08:00:00+00:00",
