@@ -10,7 +10,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for name in python3.11 python3.13 python3.12 python3; do \
 	$$name -c '$(SUPPORTED)' 2>/dev/null && { command -v $$name; break; }; done)
 
-.PHONY: help venv engines lint test torture demo bench clean
+.PHONY: help venv engines lint lock test torture demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,13 @@ lint: venv ## format, lint, types, and which part may import which
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The image's packages are pinned with their hashes, so that the same checkout makes the same image on any day.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+lock: venv ## the packages of the publisher's own image, as of today
+	$(LOCK) pyproject.toml --extra domino --extra s3 --output-file publisher/ownimage/requirements.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(LOCK) --output-file publisher/ownimage/build-requirements.txt -
 
 # Three processes even on two processors, each with servers of its own: much of the time is waiting for those.
 # tests/order.py says in which order they get the files.

@@ -17,8 +17,9 @@ ALIASES = {
     "MODEL_NAME": "model_name",
     "MODEL_VERSION": "model_version",
 }
-# PUBLISHER_CONFIG is the flag --config, PUBLISHER_TARGET the name of the target that REGISTRY_URL implies.
-_NO_KEYS = {"PUBLISHER_CONFIG", "PUBLISHER_TARGET"}
+# PUBLISHER_CONFIG and PUBLISHER_HEALTH are the flags --config and --health, PUBLISHER_TARGET the name of the target
+# that REGISTRY_URL implies.
+_NO_KEYS = {"PUBLISHER_CONFIG", "PUBLISHER_HEALTH", "PUBLISHER_TARGET"}
 _FOLDERS = (("cache_folder",), ("work_folder",), ("build_logs",), ("buildkit_certificates",))
 _TARGETS = "PUBLISHER_TARGETS__"
 # Kubernetes sets such variables in every pod for a Service named publisher or publisher-…

@@ -17,7 +17,12 @@ UNHEALTHY = 21
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `publisher poll --health` writes")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What `publisher poll --health` writes", envvar="PUBLISHER_HEALTH"
+        ),
+    ],
     max_age: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long ago the last good poll may be [default: 1h]")
     ] = None,

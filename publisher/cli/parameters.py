@@ -30,6 +30,15 @@ def target_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--health",
+        metavar="FILE",
+        help="Write the time of each good poll there, as JSON",
+        envvar="PUBLISHER_HEALTH",
+    ),
+]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model")]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="Its version")]
 AnyName = Annotated[

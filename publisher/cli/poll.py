@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from publisher.cli import session
-from publisher.cli.parameters import Json, as_duration
+from publisher.cli.parameters import HealthFile, Json, as_duration
 from publisher.cli.polling import Polls
 from publisher.health import Health
 
@@ -32,9 +31,7 @@ def command(
     jitter: Annotated[
         str | None, typer.Option(metavar="TIME", help="With --every: wait up to so much longer")
     ] = None,
-    health: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the time of each good poll there, as JSON")
-    ] = None,
+    health: HealthFile = None,
     json: Json = False,
 ) -> None:
     """Publish every model version that carries the tag of a target and needs it."""

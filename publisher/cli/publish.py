@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from publisher.cli import outcomes, session
-from publisher.cli.parameters import Json, Name, Targets, Version, check_targets
+from publisher.cli.parameters import HealthFile, Json, Name, Targets, Version, check_targets
 from publisher.cli.polling import Polls
 from publisher.errors import SettingsError
 from publisher.exits import BUG
+from publisher.health import Health
 
 if TYPE_CHECKING:
     from publisher.app import App
@@ -39,18 +40,19 @@ def command(
     raise typer.Exit(work.ended(code))
 
 
-def as_environment_says(ctx: typer.Context, json: Json = False) -> None:
+def as_environment_says(ctx: typer.Context, health: HealthFile = None, json: Json = False) -> None:
     """What ./publish_models.py does: publish MODEL_NAME and MODEL_VERSION where they are set, else poll."""
     settings = session.load(ctx.obj)
     name, version = settings.model_name, settings.model_version
     if bool(name) != bool(version):
         unset = "MODEL_VERSION" if name else "MODEL_NAME"
         raise SettingsError([f"{unset} is not set: expected both MODEL_NAME and MODEL_VERSION, or neither"])
-    with session.interruptible(ctx.obj, settings, json=json) as work:
+    state = Health(health) if health else None
+    with session.interruptible(ctx.obj, settings, json=json, also=state) as work:
         if name and version:
             code = run(work.connect(), name, version, None, dry_run=False, force=False, json=json)
         else:
-            code = Polls(work.connect, work.progress, work.running, json).once()
+            code = Polls(work.connect, work.progress, work.running, json, state).once()
     raise typer.Exit(work.ended(code))
 
 
