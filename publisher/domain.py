@@ -295,6 +295,7 @@ class ImageSpec:
     workdir: str
     ports: tuple[int, ...] = ()
     bytecode: bool = True
+    slim: bool = False  # whether layers of wheels lack what serving never needs
     conda: bool = False
     context: Context | None = None
     form: Form = "index"

@@ -79,10 +79,7 @@ class LayerBuilder:
         self, spec: ImageSpec, folder: Path, memory: Sequence[Memory], report: Report, ready: Ready
     ) -> tuple[dict[Platform, list[Titled]], dict[str, Blob], Maker]:
         """The environment layers of each platform: those that a memory has, and the others made now."""
-        keys = {
-            platform: plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
-            for platform in spec.platforms
-        }
+        keys = {platform: _key(spec, platform) for platform in spec.platforms}
         found, blobs = _known(keys, memory)
         lacking = {platform: key for platform, key in keys.items() if platform not in found}
         with ExitStack() as turns:
@@ -110,7 +107,15 @@ class LayerBuilder:
         missing = {platform: spec.locks[platform] for platform in spec.platforms if platform not in found}
         with Workers() as workers, self.cache.room() as room:
             maker = Maker(
-                self.cache, spec.base.python_minor, workers, folder, room, report, ready, self.prepare
+                self.cache,
+                spec.base.python_minor,
+                workers,
+                folder,
+                room,
+                report,
+                ready,
+                self.prepare,
+                spec.slim,
             )
             if missing:
                 need = memory_of(missing, workers.number)
@@ -162,9 +167,13 @@ class LayerBuilder:
         )
 
     def _remember(self, spec: ImageSpec, platform: Platform, titled: Sequence[Titled]) -> Remembered:
-        key = plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode)
+        key = _key(spec, platform)
         layers = [{"title": title, "diff_id": layer.diff_id} for title, layer in titled]
         return Remembered(key, {"layers": layers}, tuple(layer.descriptor() for _, layer in titled))
+
+
+def _key(spec: ImageSpec, platform: Platform) -> str:
+    return plan.environment_key(spec.locks[platform], spec.base, bytecode=spec.bytecode, slim=spec.slim)
 
 
 def memory_of(locks: Mapping[Platform, Lock], workers: int) -> int:

@@ -46,6 +46,7 @@ class Maker:
     report: Report
     ready: Ready
     prepare: download.Prepare = lambda _: None  # what every session to a package index gets
+    slim: bool = False  # whether layers lack what serving never needs
     surveys: dict[str, Survey] = field(default_factory=dict)
     downloaded: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class Maker:
         self, locks: Mapping[Platform, Lock], interpreter: Future[Interpreter | None] | None
     ) -> dict[Platform, list[Titled]]:
         """The layers of every lock, bottom first. Without an interpreter there is no bytecode."""
-        wanted = {group.key(self.python): group for lock in locks.values() for group in plan.groups(lock)}
+        wanted = {self._key(group): group for lock in locks.values() for group in plan.groups(lock)}
         layers = {key: layer for key in wanted if (layer := self.cache.layer(key))}
         wheels = {wheel.sha256: wheel for lock in locks.values() for wheel in lock.wheels}
         if interpreter is None:
@@ -87,7 +88,7 @@ class Maker:
             bytecode_layers = compiled.result() if compiled else {}
         found: dict[Platform, list[Titled]] = {}
         for platform, lock in locks.items():
-            found[platform] = [(group.title, layers[group.key(self.python)]) for group in plan.groups(lock)]
+            found[platform] = [(group.title, layers[self._key(group)]) for group in plan.groups(lock)]
             found[platform] += bytecode_layers.get(platform, [])
         return found
 
@@ -113,14 +114,17 @@ class Maker:
             self.surveys[wheel.sha256] = bytecode.survey(path, self.python)
         return path
 
+    def _key(self, group: plan.Group) -> str:
+        return group.key(self.python, slim=self.slim)
+
     def _convert(self, group: plan.Group) -> Layer:
-        key = group.key(self.python)
+        key = self._key(group)
         part = self.room / f"layer-{key}"
         with self.cache.turn(key, self.report.check):
             layer = self.cache.layer(key)  # another publication may have made it meanwhile
             if layer is None:
                 wheels = [self.cache.wheel(wheel.sha256) for wheel in group.wheels]
-                layer = self.workers.make_wheels(wheels, self.python, part)
+                layer = self.workers.make_wheels(wheels, self.python, part, slim=self.slim)
                 self.cache.adopt(layer, part, key)
         self.ready(layer.digest, layer.size, self.cache.blob(layer.digest))
         return layer

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from publisher.builders.layers.slim import RULES_VERSION
 from publisher.domain import BaseImage, Lock, Wheel
 
 # Raised when the bytes that we make of the same inputs change, so that old caches are not taken for new ones.
@@ -21,18 +22,23 @@ class Group:
     title: str
     wheels: tuple[Wheel, ...]
 
-    def key(self, python: str) -> str:
-        """What the layer's bytes depend on: the wheels, and where Python looks for them."""
-        return key_of("wheels", python, [wheel.sha256 for wheel in self.wheels])
+    def key(self, python: str, *, slim: bool = False) -> str:
+        """What the layer's bytes depend on: the wheels, where Python looks for them, and what is left out."""
+        return key_of("wheels", python, [wheel.sha256 for wheel in self.wheels], *_slimmed(slim))
 
 
 def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps([RECIPE, *parts]).encode()).hexdigest()
 
 
-def environment_key(lock: Lock, base: BaseImage, *, bytecode: bool) -> str:
+def _slimmed(slim: bool) -> list[object]:
+    return ["slim", RULES_VERSION] if slim else []
+
+
+def environment_key(lock: Lock, base: BaseImage, *, bytecode: bool, slim: bool = False) -> str:
     """The name under which all environment layers of a lock are remembered."""
-    return "env-" + key_of("environment", lock.digest, base.python, base.executable, bytecode)
+    parts = [lock.digest, base.python, base.executable, bytecode, *_slimmed(slim)]
+    return "env-" + key_of("environment", *parts)
 
 
 def groups(lock: Lock) -> list[Group]:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from publisher.builders.layers import slim
 from publisher.errors import BuildError
 from publisher.oci.layer import PIECE, LayerWriter
 
@@ -79,11 +80,11 @@ def site_packages(python: str) -> str:
     return f"{PREFIX}/lib/python{python}/site-packages"
 
 
-def entries(archive: zipfile.ZipFile, python: str) -> list[Entry]:
+def entries(archive: zipfile.ZipFile, python: str, *, slimmed: bool = False) -> list[Entry]:
     """Where every file of an open wheel goes in the image, sorted by path.
 
-    `python`: minor version. Raises BuildError for hostile or broken wheels: paths that leave their folder,
-    whiteouts, links, encrypted members, a missing RECORD.
+    `python`: minor version; `slimmed`: without what serving never needs. Raises BuildError for hostile or broken
+    wheels: paths that leave their folder, whiteouts, links, encrypted members, a missing RECORD.
     """
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) > _MAX_FILES or sum(member.file_size for member in members) > _MAX_BYTES:
@@ -101,8 +102,12 @@ def entries(archive: zipfile.ZipFile, python: str) -> list[Entry]:
     generated: list[Entry] = []
     record = f"{info}/RECORD"
     for member in members:
-        name = member.filename
         _check(archive, member)
+    left_out = slim.left_out(archive, project) if slimmed else frozenset()
+    for member in members:
+        name = member.filename
+        if name in left_out:
+            continue
         path = _place(name, data, project, python)
         moved[name] = path
         if name in (record, f"{info}/INSTALLER"):

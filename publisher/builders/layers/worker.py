@@ -39,7 +39,7 @@ _KEPT = re.compile(
 
 
 def make(task: Mapping[str, Any]) -> Layer:
-    """Do one task: `out` the file to write, and either `wheels` and `python`, or `pieces`.
+    """Do one task: `out` the file to write, and either `wheels`, `python` and perhaps `slim`, or `pieces`.
 
     `pieces`: [path in the image, file, offset, length], in order.
     """
@@ -51,7 +51,9 @@ def make(task: Mapping[str, Any]) -> Layer:
             for path in map(Path, task["wheels"]):
                 with wheel.readable(path):
                     archives.append((path, zipfile.ZipFile(path)))
-                    found.append(wheel.entries(archives[-1][1], task["python"]))
+                    found.append(
+                        wheel.entries(archives[-1][1], task["python"], slimmed=task.get("slim", False))
+                    )
             last = {entry.path: number for number, entries in enumerate(found) for entry in entries}
             for number, (path, archive) in enumerate(archives):
                 kept = [entry for entry in found[number] if last[entry.path] == number]
@@ -119,8 +121,9 @@ class Workers:
             if process.stdout:
                 process.stdout.close()
 
-    def make_wheels(self, wheels: Sequence[Path], python: str, out: Path) -> Layer:
-        return self._ask({"wheels": [str(path) for path in wheels], "python": python, "out": str(out)})
+    def make_wheels(self, wheels: Sequence[Path], python: str, out: Path, *, slim: bool) -> Layer:
+        paths = [str(path) for path in wheels]
+        return self._ask({"wheels": paths, "python": python, "slim": slim, "out": str(out)})
 
     def make_pieces(self, pieces: Sequence[tuple[str, str, int, int]], out: Path) -> Layer:
         return self._ask({"pieces": pieces, "out": str(out)})
