@@ -55,6 +55,7 @@ class Place:
         (model / "weights").mkdir(parents=True)
         python = f"{sys.version_info.major}.{sys.version_info.minor}.0"
         (model / "MLmodel").write_text("flavors: {}\n")
+        (model / "run.py").write_text("print('ran')\n")
         (model / "requirements.txt").write_text("tinything==1.0\n")
         (model / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
         # As weights are: within a compressor's window nothing comes twice.
@@ -67,7 +68,7 @@ class Place:
                 while left:
                     left -= sink.write(block[:left])
         client.create_registered_model(name)
-        tags = {"EXTERNAL_TARGET_BENCH": "true", "MODEL_EXECUTE_PATH": "run.py"}
+        tags = {"EXTERNAL_TARGET_BENCH": "true", "MODEL_EXECUTE_PATH": "model/run.py"}
         return str(client.create_model_version(name, run.artifact_uri, run.run_id, tags=tags).version)
 
     def environment(self, home: Path) -> dict[str, str]:

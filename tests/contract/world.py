@@ -89,13 +89,14 @@ class World:
         run = client.get_run(self._runs[kind])
         source = f"{run.info.artifact_uri}/mymodel"
         made = client.create_model_version(self.model, source, run.info.run_id)
-        for key, value in {"MODEL_EXECUTE_PATH": "client/run.py", **tags}.items():
+        for key, value in {"MODEL_EXECUTE_PATH": "model/run.py", **tags}.items():
             client.set_model_version_tag(self.model, made.version, key, value)
         return str(made.version)
 
     def _log(self, client: object, run: str, requirements: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "MLmodel").write_text(MLMODEL)
+            (Path(folder) / "run.py").write_text("print('ran')\n")
             (Path(folder) / "requirements.txt").write_text(requirements)
             (Path(folder) / "python_env.yaml").write_text(f"python: {self.python}.0\n")
             client.log_artifacts(run, folder, "mymodel")  # type: ignore[attr-defined]

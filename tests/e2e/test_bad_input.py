@@ -40,6 +40,7 @@ def model(requirements: str = GOOD, python: str = "") -> dict[str, str]:
     python = python or f"{sys.version_info.major}.{sys.version_info.minor}.0"
     return {
         "mymodel/MLmodel": "flavors: {}\n",
+        "mymodel/run.py": "print('ran')\n",
         "mymodel/requirements.txt": requirements,
         "mymodel/python_env.yaml": PYTHON.format(python),
     }
@@ -118,7 +119,7 @@ def test_they_are_not_tried_again(
     assert done.stdout.count("will not be tried again") == len(BAD) - len(OF_THE_SITE)
     version = polled[0]["bad-folder"]
     mlflow_server.client().set_model_version_tag("bad-folder", version, "MODEL_FOLDER", "mymodel")
-    mlflow_server.client().set_model_version_tag("bad-folder", version, "MODEL_EXECUTE_PATH", "x.py")
+    mlflow_server.client().set_model_version_tag("bad-folder", version, "MODEL_EXECUTE_PATH", "model/run.py")
     place.publisher("poll", "--once")
     assert mlflow_server.tags("bad-folder", version)["publisher.BAD.state"] == "published"
 
@@ -141,7 +142,7 @@ def test_an_absent_registry_is_tried_again(
 ) -> None:
     """A registry that does not answer is no fault of the version: its status has the time of the next try."""
     version = register(
-        mlflow_server, "patient", model(), {"EXTERNAL_TARGET_AWAY": "true", "MODEL_EXECUTE_PATH": "x.py"}
+        mlflow_server, "patient", model(), {"EXTERNAL_TARGET_AWAY": "true", "MODEL_EXECUTE_PATH": "model/run.py"}
     )
     place = new_workplace(base=f"oci:{base_layout}", AWAY=f"127.0.0.1:{free_port()}/away")
     place.publisher("poll", "--once", expect=20)

@@ -64,14 +64,14 @@ def register(server: MlflowServer, target: str, files: Mapping[str, bytes], name
     client = server.client()
     run = client.create_run("0").info
     with tempfile.TemporaryDirectory() as folder:
-        for path, content in files.items():
+        for path, content in {"run.py": b"print('ran')\n", **files}.items():
             place = Path(folder) / "mymodel" / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
         client.log_artifacts(run.run_id, folder)
     name = name or f"faulty-{target.lower()}"
     client.create_registered_model(name)
-    tags = {f"EXTERNAL_TARGET_{target}": "true", "MODEL_EXECUTE_PATH": "run.py"}
+    tags = {f"EXTERNAL_TARGET_{target}": "true", "MODEL_EXECUTE_PATH": "model/run.py"}
     made = client.create_model_version(name, run.artifact_uri, run.run_id, tags=tags)
     return Model(server, name, str(made.version), target)
 
