@@ -142,7 +142,10 @@ def test_an_absent_registry_is_tried_again(
 ) -> None:
     """A registry that does not answer is no fault of the version: its status has the time of the next try."""
     version = register(
-        mlflow_server, "patient", model(), {"EXTERNAL_TARGET_AWAY": "true", "MODEL_EXECUTE_PATH": "model/run.py"}
+        mlflow_server,
+        "patient",
+        model(),
+        {"EXTERNAL_TARGET_AWAY": "true", "MODEL_EXECUTE_PATH": "model/run.py"},
     )
     place = new_workplace(base=f"oci:{base_layout}", AWAY=f"127.0.0.1:{free_port()}/away")
     place.publisher("poll", "--once", expect=20)
