@@ -68,30 +68,34 @@ crane() {
   GOBIN=$PWD/bin "$GO" install -trimpath -ldflags "-s -w" "github.com/google/go-containerregistry/cmd/crane@${VERSIONS[crane]}"
 }
 
-build() {
-  local folder work failed=0
-  for part in "$@"; do
-    built "$part" && continue
-    GO=${GO:-$(find_go)}
-    # Debian and Ubuntu forbid Go to fetch a newer toolchain unless it is asked to.
-    export CGO_ENABLED=0 GOTOOLCHAIN=${GOTOOLCHAIN:-auto} GOFLAGS=
-    folder=$(folder "$part")
-    mkdir -p "$(dirname "$folder")"
-    work=$(mktemp -d "$(dirname "$folder")/.part.XXXXXX")
-    echo "  building $(basename "$(dirname "$folder")") with $("$GO" env GOVERSION), in minutes"
-    if (cd "$work" && mkdir bin && "$part"); then
-      rm -rf "$folder" && mv -T "$work/bin" "$folder" # whole or not at all
-      rm -rf "$work"
-    else
-      rm -rf "$work"
-      failed=1
-    fi
-  done
-  return $failed
+build() { # side by side, because much of the time goes into downloads; by xargs, so that ^C ends them all
+  local missing=()
+  for part in "$@"; do built "$part" || missing+=("$part"); done
+  [ ${#missing[@]} = 0 ] && return
+  GO=${GO:-$(find_go)}
+  # Debian and Ubuntu forbid Go to fetch a newer toolchain unless it is asked to.
+  export GO CGO_ENABLED=0 GOTOOLCHAIN=${GOTOOLCHAIN:-auto} GOFLAGS=
+  printf '%s\n' "${missing[@]}" | xargs -P 2 -n 1 "$0" build-one
+}
+
+build_one() {
+  local folder work
+  folder=$(folder "$1")
+  mkdir -p "$(dirname "$folder")"
+  work=$(mktemp -d "$(dirname "$folder")/.part.XXXXXX")
+  echo "  building $(basename "$(dirname "$folder")") with $("$GO" env GOVERSION), in minutes"
+  if (cd "$work" && mkdir bin && "$1"); then
+    rm -rf "$folder" && mv -T "$work/bin" "$folder" # whole or not at all
+    rm -rf "$work"
+  else
+    rm -rf "$work"
+    return 1
+  fi
 }
 
 case ${1-} in
   build) shift; build "$@" ;;
+  build-one) build_one "$2" ;; # of build's own
   built) built "${2?name a part}" ;;
   wants-go) { ! built buildkit || ! built kaniko; } && ! find_go >/dev/null 2>&1 ;;
   folder) folder "${2?name a part}" ;;
