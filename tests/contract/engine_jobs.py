@@ -15,9 +15,10 @@ from publisher.domain import Context, Platform
 from publisher.oci import layout_folder
 from publisher.oci.layout import Layout
 from publisher.progress import Report, Silent
-from tests.engines.hub import NAME, TAGS
+from tests.engines.hub import NAME, SMALL, TAGS
 
-BASE = f"{NAME}:{TAGS[0]}".removeprefix("library/")
+BASE = SMALL  # one layer
+PYTHON = f"{NAME}:{TAGS[0]}".removeprefix("library/")
 
 
 @dataclass

@@ -22,10 +22,10 @@ from tests.contract import engine_jobs as jobs
 
 # A RUN that is root in its folder, and nowhere else.
 DOCKERFILE = f"""
-FROM {jobs.BASE} AS first
+FROM {jobs.PYTHON} AS first
 RUN useradd someone && rm -rf /usr/share /etc/pam.d && chmod 600 /dev/null && echo gone > /etc/hostname
 RUN wc -c < /run/secrets/tok > /size && chmod 666 /dev/null
-FROM {jobs.BASE}
+FROM {jobs.PYTHON}
 RUN uname -m > /machine; stat -c '%a %u' /run/secrets/tok > /facts; env > /env
 RUN ! chroot / true && ! mknod /tmp/disk b 8 0 && ! ls -d {{0}} && (setsid sleep 1000 &)
 COPY --from=first /size /size
@@ -48,6 +48,7 @@ def main() -> None:
         work / "a",
         DOCKERFILE.replace("{0}", str(work)),
         platform=platform,
+        bases=[jobs.PYTHON],
         files={"greeting": "hello"},
         secrets={"tok": secret},
         cache=cache,

@@ -30,11 +30,12 @@ from publisher.oci.layout import Layout
 from publisher.progress import Report, Silent
 from tests.engines import buildah as engines
 from tests.engines.docker import can_emulate, emulated, unavailable
-from tests.engines.hub import TAGS, Hub
+from tests.engines.hub import SMALL, TAGS, Hub
 from tests.engines.registry import RealRegistry
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
-FROM = f"FROM python:{TAGS[0]}\n"
+PYTHON = f"python:{TAGS[0]}"
+FROM = f"FROM {SMALL}\n"
 
 
 @dataclass
@@ -54,7 +55,7 @@ class House:
         files: Mapping[str, str] | None = None,
         secrets: Mapping[str, Path] | None = None,
         cache: str = "",
-        bases: tuple[str, ...] = (f"python:{TAGS[0]}",),
+        bases: tuple[str, ...] = (SMALL,),
         accounts: Mapping[str, Mapping[str, str]] | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Job:
@@ -151,7 +152,7 @@ def test_what_run_made_is_used_again_and_nothing_else_stays(empty: House) -> Non
     assert (first["app/model"], second["app/model"]) == (b"1", b"2")
     assert first["stamp"] == second["stamp"]
     assert sorted(name.partition(":")[0] for name in empty.images()) == [
-        "docker.io/library/python",
+        "docker.io/library/small",
         "localhost/publisher/kept",
     ]
 
@@ -248,7 +249,7 @@ def test_a_dockerfile_cannot_leave_its_root(house: House) -> None:
         'RUN python3 -c \'import os; os.mkdir("/x"); os.chroot("/x")\' 2>&1 | tail -1 > /said; '
         "ls /proc | grep -c '^[0-9]' > /processes; cat /proc/[0-9]*/environ > /variables; true\n"
     )
-    files = files_of(house.build(house.job(FROM + text)))
+    files = files_of(house.build(house.job(f"FROM {PYTHON}\n{text}", bases=(PYTHON,))))
     assert b"PermissionError" in files["said"]
     assert int(files["processes"]) < 20
     assert b"CONTAINERS_STORAGE_CONF" not in files["variables"]
@@ -285,8 +286,8 @@ def test_an_account_for_a_private_base(
     """The account of the job, and no other, pulls a FROM; without it the error is the registry's."""
     name = f"{private_registry.host}/{repository}:1"
     login = ["--creds", f"{private_registry.user}:{private_registry.password}", "--tls-verify=false"]
-    _buildah(house, "pull", "--tls-verify=false", f"{hub.host}/library/python:{TAGS[0]}")
-    _buildah(house, "push", *login, f"{hub.host}/library/python:{TAGS[0]}", f"docker://{name}")
+    _buildah(house, "pull", "--tls-verify=false", f"{hub.host}/library/{SMALL}")
+    _buildah(house, "push", *login, f"{hub.host}/library/{SMALL}", f"docker://{name}")
     text = f"FROM {name}\nRUN true\n"
     with pytest.raises(RegistryError, match="cannot be pulled"):
         house.engine.build(house.job(text, bases=(name,)))

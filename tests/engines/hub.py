@@ -2,7 +2,8 @@
 
 A Dockerfile that says ``FROM python:3.9.19-slim-bullseye`` gets, through an engine's mirror of docker.io, Debian's
 Python *of the version that runs the tests* in an image that behaves as the official one (python_image.py). The
-documents' Dockerfile names 3.9.19 for every model, whatever Python it needs.
+documents' Dockerfile names 3.9.19 for every model, whatever Python it needs. ``FROM small:1`` gets a small image
+(small_image.py).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import requests
 
 from publisher.oci import layout_folder
 from publisher.oci.layout import DOCKER_LIST, DOCKER_MANIFEST, INDEX, Descriptor, Layout, encode
-from tests.engines import debian, python_image
+from tests.engines import debian, python_image, small_image
 from tests.engines.bare_client import push_layout
 from tests.engines.registry import RealRegistry, running
 
 NAME = "library/python"
+SMALL = "small:1"
 TAGS = ("3.9.19-slim-bullseye", f"{debian.MINOR}-slim")
 DOCKER_TYPES = f"{debian.MINOR}-docker-types"  # the same image in the media types that older images have
 
@@ -42,8 +44,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     image = folder / "image"
     made = python_image.make(folder)
     layout_folder.write(made, image)
+    layout_folder.write(small_image.make(made, folder), folder / "small")
     with running(folder / "registry") as registry:
         push_layout(image, registry.host, NAME, TAGS[0])
+        push_layout(folder / "small", registry.host, *f"library/{SMALL}".split(":"))
         for tag in TAGS[1:]:
             _put(registry.host, tag, made.manifests[made.top.digest], INDEX)
         _tag_with_docker_types(registry.host, made)
