@@ -101,10 +101,9 @@ class _Replay:
             return self._fail(f"gave an answer that cannot be judged: {_line(error)}", "")
         if self.findings:
             return self._verdict("failed", sentence(self.findings))
-        alone = "" if self.example.served else f"; what the image starts ({self.example.starts}) was not run"
-        return self._verdict(
-            "ok", f"the model answers its input example {compared}{alone} ({self._how(ran.seconds)})"
-        )
+        alone = "" if self.example.served else f"; what the image starts, {self.example.starts}, was not run"
+        how = f"; it ran with {self.root.isolation}"
+        return self._verdict("ok", f"the model answers its input example {compared}{alone}{how}")
 
     def _judge(self, told: dict[str, Any]) -> str:
         """Fill in `findings`; how the answer compares, for people."""
@@ -119,9 +118,9 @@ class _Replay:
                 f"answers otherwise than its signature says: {_line(wrong)}",
                 "Log the model with the signature of what it answers (infer_signature).",
             )
-        valid = "as its signature says" if outputs else "(it has no signature of what it answers)"
+        valid = "as its signature says" if outputs else "and has no signature to hold it to"
         if told.get("recorded") is None:
-            return f"{valid}; no answer is recorded to compare with"
+            return f"{valid}; none is recorded to compare it with"
         try:
             recorded = _predictions(decode(told["recorded"]))
         except ValueError as error:
@@ -184,9 +183,6 @@ class _Replay:
 
     def _verdict(self, state: Any, reason: str) -> Verdict:
         return Verdict(NAME, state, reason, tuple(self.findings), tuple(self.notes))
-
-    def _how(self, seconds: float) -> str:
-        return f"{self.root.isolation}, {seconds:.1f} s"
 
 
 _RECORD = (

@@ -1,10 +1,10 @@
 """Runs inside the image's own Python, with nothing but what is there: the model answers its own input example.
 
-    python -c SCRIPT {server|model} MODEL_FOLDER
+    python -c SCRIPT {server|model} MODEL_FOLDER [FILE]
 
 `server`: through the application that MLflow's scoring server makes, as a request to /invocations would go; `model`:
-the model alone, where an image starts something of its own. What came of it is one JSON object, written to the
-descriptor 3: the stage that failed and why, or the answers, as text, for others to judge.
+the model alone, where an image starts something of its own. What came of it is one JSON object, written to
+FILE, or to the descriptor 3: the stage that failed and why, or the answers, as text, for others to judge.
 
 Where an answer is recorded beside the example and this one is another, the example is replayed once more: a model
 whose two answers differ cannot be held to a third.
@@ -286,7 +286,8 @@ if __name__ == "__main__":
     faulthandler.enable()
     sys.path[:] = [place for place in sys.path if place]  # the working folder, which a program's own is not
     # A character that is none becomes an escape, which JSON knows too.
-    with os.fdopen(os.dup(3), "w", encoding="utf-8", errors="backslashreplace") as sink:
+    place = sys.argv[3] if len(sys.argv) > 3 else os.dup(3)
+    with open(place, "w", encoding="utf-8", errors="backslashreplace") as sink:
         json.dump(looked(*sys.argv[1:3]), sink, ensure_ascii=False)
     # What a model left running, threads above all, is not waited for.
     sys.stdout.flush()

@@ -22,12 +22,15 @@ _ACTIVE = "active"  # the life-cycle stage of a run that was not deleted
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A model where MLflow keeps it. `version`: the version of the wanted name that it is already."""
+    """A model where MLflow keeps it. `version`: the version of the wanted name that it is already. `made`: it was
+    logged just now of an object or a file of Python, whose code has run here; `folder`: as a folder of its run."""
 
     source: str
     run_id: str | None = None
     model_id: str | None = None
     version: str | None = None
+    made: bool = False
+    folder: str = ""
 
 
 def uri_of(model: Any) -> str | None:
@@ -103,14 +106,16 @@ class Log:
         yield str(run_id)
 
     def _object(self, flavor: Flavor, run_id: str) -> Logged:
+        name = self._free(run_id, DEFAULT_MODEL)
         try:
-            info = flavor.log(self._free(run_id, DEFAULT_MODEL))
+            info = flavor.log(name)
         except Exception as error:
             if "logged-models" not in str(error) or status_of(error) != 404:
                 raise self._not_logged(error) from error
         else:
-            model_id = getattr(info, "model_id", None)
-            return Logged(info.model_uri, run_id, model_id) if model_id else self._found(info.model_uri, "")
+            if model_id := getattr(info, "model_id", None):
+                return Logged(info.model_uri, run_id, model_id, made=True)
+            return replace(self._found(info.model_uri, ""), made=True, folder=name)
         # A server of MLflow 2 has no logged models: there a model is a folder of its run.
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / DEFAULT_MODEL
@@ -118,7 +123,7 @@ class Log:
                 flavor.save(saved)
             except Exception as error:
                 raise self._not_logged(error) from error
-            return self._in_run(run_id, saved)
+            return replace(self._in_run(run_id, saved), made=True, folder=name)
 
     def _not_logged(self, error: Exception) -> PublisherError:
         """A fault of the server is the server's, any other the model's."""

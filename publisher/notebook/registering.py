@@ -8,6 +8,7 @@ from typing import Any
 
 from publisher.decide import is_yes, why_not_asked
 from publisher.errors import UnknownVersionError
+from publisher.notebook import answer
 from publisher.notebook.bars import watching
 from publisher.notebook.checks import examine
 from publisher.notebook.here import Here
@@ -29,6 +30,7 @@ def register(
     execute_path: str | None = None,
     tags: Mapping[str, object] | None = None,
     input_example: Any = None,
+    record_answer: bool = True,
     config: str | Path | None = None,
     **more: Any,
 ) -> Publication:
@@ -38,9 +40,10 @@ def register(
     what `log_model` returned, or a URI: ``runs:/…``, ``models:/…``. What is not logged yet is logged, to the active run
     where there is one. `target`: one name or several; may be left out where the settings have a single one. `client`,
     `templates`: folders of this machine, or names of folders that the run has. `entry_point`, `execute_path`: what the
-    image starts, such as ``python`` and ``client/app.py``; without them it serves the model. `config`: the settings,
-    ./publisher.toml by default; it need not be there. `more` goes to MLflow's `log_model`: `signature`,
-    `pip_requirements` …
+    image starts, such as ``python`` and ``client/app.py``; without them it serves the model. `input_example`: rows that
+    the model takes; what it answers here is kept with it (`record_answer`), so that its image is held to that.
+    `config`: the settings, ./publisher.toml by default; it need not be there. `more` goes to MLflow's `log_model`:
+    `signature`, `pip_requirements` …
 
     Where anything stands against it, no version is made. Raises RegistrationError, which says all that is wrong with
     what was asked; ArtifactError, RequirementsError, ResolutionError, BuildError as the publisher would for the
@@ -58,7 +61,8 @@ def register(
         execute_path=execute_path,
         tags=tags,
     )
-    return registered(here, model, request, {"input_example": input_example, **more})
+    more = {"input_example": input_example, **more}
+    return registered(here, model, request, more, record=record_answer and input_example is not None)
 
 
 def find(name: str, version: str | int | None = None, *, config: str | Path | None = None) -> Publication:
@@ -85,22 +89,32 @@ def find(name: str, version: str | int | None = None, *, config: str | Path | No
 
 
 def registered(
-    here: Here, model: Any, request: Request, more: Mapping[str, Any], *, quiet: bool = False
+    here: Here,
+    model: Any,
+    request: Request,
+    more: Mapping[str, Any],
+    *,
+    record: bool = False,
+    quiet: bool = False,
 ) -> Publication:
     """The same with what is known here and wanted; `more`: arguments of `log_model`, None for those not given.
 
-    `quiet`: no progress is shown.
+    `record`: what the model answers its input example; `quiet`: no progress is shown.
     """
     given = {key: value for key, value in more.items() if value is not None}
     with watching(quiet=quiet) as progress, here.client() as client, here.app(progress) as app:
         log = Log(client, here.uri)
         progress.stage(request.name, "log the model")
         logged = log.model(model, request.name, given)
+        notes = []
+        if record and logged.made:
+            progress.stage(request.name, "ask the model")
+            notes = answer.record(logged, client, here.uri)
         request, logged = log.folders(request, logged)
         making = Making(client, here.uri, request, logged)
         standing = making.standing()
         number = standing or making.next()
-        notes = examine(request.version(number, logged.source, logged.run_id), request, app, progress)
+        notes += examine(request.version(number, logged.source, logged.run_id), request, app, progress)
         progress.stage(request.name, "register")
         if standing:
             making.tag(standing)

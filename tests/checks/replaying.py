@@ -85,7 +85,7 @@ class Here:
     model: Path
     own: bool = False
     python: str = sys.executable
-    isolation: str = "not shut in"
+    isolation: str = "limits alone"
     shut_in: bool = False
 
     def why_not(self, platform: Platform, *, emulate: bool) -> str:

@@ -54,7 +54,10 @@ def test_answers_that_are_as_the_signature_says(saved: Save, body: str, example:
     folder = saved(body, example, outputs)
     verdict = look(folder)
     assert verdict.state == "ok", verdict
-    assert "as its signature says; no answer is recorded to compare with (not shut in, " in verdict.reason
+    assert (
+        "as its signature says; none is recorded to compare it with; it ran with limits alone"
+        in verdict.reason
+    )
     told = replay.looked("server", str(folder))
     (folder / replay.RECORDED).write_text(told["answers"][0])
     verdict = look(folder)
@@ -229,7 +232,7 @@ def test_a_client_image(saved: Save) -> None:
     folder = saved("return model_input.sum(axis=1).tolist()", ROWS, [1.5], **recorded([1.5, 6.5]))
     verdict = look(folder, **CLIENT)
     assert verdict.state == "ok"
-    assert "and as recorded; what the image starts (python client/app.py) was not run" in verdict.reason
+    assert "and as recorded; what the image starts, python client/app.py, was not run" in verdict.reason
 
 
 def test_platforms_that_do_not_run_here(saved: Save) -> None:
