@@ -15,6 +15,7 @@ from publisher.preparing import Preparation
 from publisher.progress import Report, subject_of
 from publisher.proving import Proven, refuse
 from publisher.running import Watch
+from publisher.slimming import Choice
 from publisher.stages import Clock, Stages
 
 
@@ -44,12 +45,16 @@ def check(version: ModelVersion, target: Target, stages: Stages) -> Checked:
     with stages.holding(), tempfile.TemporaryDirectory(dir=own.folder) as made:
         folder = Path(made)
         prepared = Preparation(version, target, image, folder, stages, clock)
-        spec, builder = prepared.described(memory, lambda: None)
-        (folder / "build").mkdir()
-        with clock.stage("build"):
-            build = builder.build(spec, folder / "build", memory, clock.report, lambda *_: None)
-        with clock.stage("check"):
-            proven = tuple(stages.proving.look(build.layout, target, clock.report))
+        choice = Choice(clock.report.note)
+        for number, form in enumerate(prepared.forms(memory, lambda: None)):
+            place = folder / f"build-{number}"
+            place.mkdir()
+            with clock.stage("build"):
+                build = form.builder.build(form.spec, place, memory, clock.report, lambda *_: None)
+            with clock.stage("check"):
+                proven = tuple(stages.proving.look(build.layout, target, clock.report))
+            if choice.falls_on(form, proven):
+                break
     return Checked(version, target.name, image, build.layout.top.digest, proven, _refused(proven, target))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from publisher import scratch
-from publisher.builders.base import Memory
+from publisher.builders.base import Build, Memory
 from publisher.builders.dockerfile import CONTEXT, made_from
-from publisher.destinations.base import Destination
+from publisher.destinations.base import Destination, Early
 from publisher.domain import ImageSpec, ModelVersion, Outcome, Target
 from publisher.errors import StoppedError, TagConflictError
 from publisher.faults import as_ours
@@ -20,9 +21,11 @@ from publisher.naming import image_name
 from publisher.preparing import Preparation
 from publisher.progress import Report, subject_of
 from publisher.proofs import told
+from publisher.proving import refuse
 from publisher.recording import Record
 from publisher.redaction import redacted
 from publisher.running import Watch
+from publisher.slimming import Choice, Form
 from publisher.stages import Clock, Stages
 from publisher.tagging import Tagged, Tagger
 
@@ -122,17 +125,21 @@ class _Work:
         that this digest is there, what was proven of it, and its extra tags."""
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = memories(self.stages, destination)
-        spec, builder = self._preparation().described(memory, claimed)
-        if spec.context and not force and (digest := self._same(spec, destination)):
-            # A publisher that ended between tag and status has built it: another run would not give the same bytes.
-            return self._finish(spec, digest, _TAKEN_OVER, published, force=force)
-        (self.folder / "build").mkdir()
+        choice = Choice(report.note)
         with destination.ahead(self.image) as early:
-            with self.clock.stage("build"):
-                build = builder.build(spec, self.folder / "build", memory, report, early.offer)
-            self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
-            with self.clock.stage("check"):
-                proofs = self.stages.proving.prove(build.layout, self.target, report)
+            for number, form in enumerate(self._preparation().forms(memory, claimed)):
+                spec = form.spec
+                if spec.context and not force and (digest := self._same(spec, destination)):
+                    # A publisher that ended between tag and status has built it: another run would not give the same bytes.
+                    return self._finish(spec, digest, _TAKEN_OVER, published, force=force)
+                build = self._build(form, memory, self.folder / f"build-{number}", early)
+                with self.clock.stage("check"):
+                    proven = self.stages.proving.prove(build.layout, self.target, report)
+                if choice.falls_on(form, proven):
+                    break
+                shutil.rmtree(self.folder / f"build-{number}")
+            refuse(proven, self.target)
+        proofs = tuple(each.proof for each in proven)
         digest = build.layout.top.digest
         with self.clock.stage("push"):
             standing = destination.existing(self.image)
@@ -146,13 +153,21 @@ class _Work:
         done = self._finish(
             spec,
             digest,
-            told(proofs),
+            "; ".join(filter(None, (told(proofs), choice.said))),
             published,
             lambda: destination.remember(self.image, build.layout, kept),
             force=force,
         )
         sent = pushed.sent + early.sent
-        return replace(done, sent=sent, downloaded=build.downloaded, proof=proofs)
+        reason = "; ".join(filter(None, (done.reason, choice.said)))
+        return replace(done, sent=sent, downloaded=build.downloaded, proof=proofs, reason=reason)
+
+    def _build(self, form: Form, memory: list[Memory], folder: Path, early: Early) -> Build:
+        folder.mkdir()
+        with self.clock.stage("build"):
+            build = form.builder.build(form.spec, folder, memory, self.clock.report, early.offer)
+        self.clock.seconds.update({f"build: {name}": seconds for name, seconds in build.seconds.items()})
+        return build
 
     def _finish(
         self,
@@ -188,7 +203,8 @@ class _Work:
     def plan(self) -> Outcome:
         """What `run` would do, as far as it can be known without building; writes nothing anywhere."""
         memory = memories(self.stages, self.stages.destination(self.target))
-        spec, builder = self._preparation().described(memory, lambda: None)
+        form = next(self._preparation().forms(memory, lambda: None))
+        spec, builder = form.spec, form.builder
         if spec.context and not spec.context.own:
             reason = f"would be built by {builder.name} with the version's own Dockerfile"
             return Outcome(self.version, self.target.name, "planned", reason, self.image)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,19 @@ from publisher.builders.base import Builder, Memory
 from publisher.choices import base_name, check_python, choose, environment_of, told
 from publisher.contexts import Wanted
 from publisher.describe import by_dockerfile, describe
-from publisher.domain import BaseImage, Context, Environment, ImageSpec, Lock, ModelVersion, Target
+from publisher.domain import (
+    BaseImage,
+    Context,
+    Environment,
+    ImageSpec,
+    Lock,
+    ModelVersion,
+    Platform,
+    Target,
+)
+from publisher.environments import skinny
+from publisher.errors import RequirementsError, ResolutionError
+from publisher.slimming import FILES, PACKAGES, Form
 from publisher.sources.base import Fetched
 from publisher.stages import Clock, Stages
 
@@ -27,19 +40,59 @@ class Preparation:
     stages: Stages
     clock: Clock
 
-    def described(self, memory: list[Memory], claimed: Callable[[], None]) -> tuple[ImageSpec, Builder]:
-        """The image, with the build context that its builder needs."""
+    def forms(self, memory: list[Memory], claimed: Callable[[], None]) -> Iterator[Form]:
+        """The image in all forms that it may have, each with the build context that its builder needs.
+
+        The slimmest comes first, and the last is whole; each is made when it is asked for.
+        """
         fetched = self._fetch()
         if context := self._own(fetched):
             claimed()
             spec = by_dockerfile(self.version, self.target, context)
-            return spec, choose(spec, self.target, self.stages.builders)
+            slim = "it has no effect on the version's own Dockerfile" if self.target.slim else ""
+            yield Form("whole", spec, choose(spec, self.target, self.stages.builders), slim)
+            return
         spec, environment = self._locked(fetched, memory)
         claimed()
         builder = choose(spec, self.target, self.stages.builders)
-        if builder.by_dockerfile:
-            spec = replace(spec, context=self._ours(fetched, spec, environment))
-        return spec, builder
+        said: tuple[str, ...] = ()
+        if self.target.slim:
+            with self.clock.stage("lock"):
+                locks, why = self._skinny(spec, environment)
+            files = () if builder.by_dockerfile else (FILES,)
+            if locks:
+                less = self._for(builder, fetched, replace(spec, locks=locks, slim=True), environment)
+                yield Form("packages", less, builder, "; ".join((PACKAGES, *files)))
+            said = (why,) if why else ()
+            if files:
+                yield Form("files", replace(spec, slim=True), builder, "; ".join((*files, *said)))
+            said = ("nothing is left out", *said)
+        yield Form("whole", self._for(builder, fetched, spec, environment), builder, "; ".join(said))
+
+    def _skinny(self, spec: ImageSpec, environment: Environment) -> tuple[Mapping[Platform, Lock], str]:
+        """The locks with mlflow-skinny; or none, and why mlflow stays whole, where it is there."""
+        why = skinny.why_whole(environment)
+        if self.target.proof == "off":
+            why = "nothing is proven, because the target's proof is off"
+        locks: Mapping[Platform, Lock] = {}
+        if not why and any(map(skinny.mlflow_of, spec.locks.values())):
+            wanted = {platform: skinny.skinny(environment, lock) for platform, lock in spec.locks.items()}
+            try:
+                locks = self._locks(wanted, spec.base)
+            except (ResolutionError, RequirementsError) as error:
+                why = error.line
+            if any(map(skinny.mlflow_of, locks.values())):
+                locks, why = {}, "another package requires it"
+        there = spec.conda or any(map(skinny.mlflow_of, spec.locks.values()))
+        return locks, f"mlflow is whole: {why}" if why and there else ""
+
+    def _for(
+        self, builder: Builder, fetched: Fetched, spec: ImageSpec, environment: Environment
+    ) -> ImageSpec:
+        """The spec with what `builder` needs beside it."""
+        if not builder.by_dockerfile:
+            return spec
+        return replace(spec, context=self._ours(fetched, spec, environment))
 
     def context(self, memory: list[Memory]) -> Context:
         """The build context that a Dockerfile engine would be given, whatever the target's builder is."""
@@ -61,8 +114,7 @@ class Preparation:
             return self.stages.contexts.of_version(self._wanted(fetched), base, python)
 
     def _ours(self, fetched: Fetched, spec: ImageSpec, environment: Environment) -> Context:
-        folder = self.folder / "context"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="context-", dir=self.folder))
         with self.clock.stage("render"):
             return self.stages.contexts.ours(self._wanted(fetched), spec, environment, folder)
 
@@ -93,16 +145,21 @@ class Preparation:
         return base
 
     def _spec(self, fetched: Fetched, environment: Environment, base: BaseImage) -> ImageSpec:
-        version, target = self.version, self.target
-        registered = version.created if target.resolve == "registered" else None
-        resolver = self.stages.resolver.at(target)
-        with ThreadPoolExecutor(max_workers=len(target.platforms)) as pool:
-            locks = pool.map(
-                lambda platform: resolver.lock(environment, platform, base, registered=registered),
-                target.platforms,
-            )
-            found = dict(zip(target.platforms, locks, strict=True))
-        built = (note for lock in found.values() for note in lock.notes)
+        locks = self._locks(dict.fromkeys(self.target.platforms, environment), base)
+        built = (note for lock in locks.values() for note in lock.notes)
         for note in dict.fromkeys((*environment.notes, *built)):
             self.clock.report.note(note)
-        return describe(version, target, fetched, base, found)
+        return describe(self.version, self.target, fetched, base, locks)
+
+    def _locks(
+        self, environments: Mapping[Platform, Environment], base: BaseImage
+    ) -> Mapping[Platform, Lock]:
+        """The lock of each platform's environment."""
+        registered = self.version.created if self.target.resolve == "registered" else None
+        resolver = self.stages.resolver.at(self.target)
+        with ThreadPoolExecutor(max_workers=len(environments)) as pool:
+            locks = pool.map(
+                lambda platform: resolver.lock(environments[platform], platform, base, registered=registered),
+                environments,
+            )
+            return dict(zip(environments, locks, strict=True))

@@ -65,5 +65,6 @@ class Clock:
             yield
             outcome = "done"
         finally:
-            self.seconds[name] = time.monotonic() - begin
-            self.report.end(name, self.seconds[name], outcome)
+            seconds = time.monotonic() - begin
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            self.report.end(name, seconds, outcome)
