@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --compile-bytecode -e '.[test,lint]'
 	@touch $@
 
-engines: ## registry, Docker, arm64 emulation, buildah … from apt, where root or sudo allows; BuildKit, kaniko from Go modules
+engines: ## registry, Docker, arm64 emulation, buildah … from apt, where root or sudo allows; BuildKit, kaniko, Kubernetes from Go modules
 	@tests/engines/install.sh
 
 lint: venv ## format, lint, types, and which part may import which

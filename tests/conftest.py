@@ -17,5 +17,7 @@ pytest_plugins = [  # one that others import comes before them
     "tests.engines.buildah",
     "tests.engines.buildkit",
     "tests.engines.kaniko",
+    "tests.engines.kubernetes",
+    "tests.engines.publisher_image",
     "tests.order",
 ]

@@ -12,8 +12,14 @@ declare -A PACKAGES=(
   [htpasswd]="apache2-utils"
   [runc]="runc"
   [buildah]="buildah"
+  [etcd]="etcd-server"
+  [containerd]="containerd"
+  [iptables]="iptables"
+  [ip]="iproute2"
+  [openssl]="openssl"
 )
 PROGRAMS=$(dirname "$0")/programs.sh
+KUBERNETES=$(dirname "$0")/kubernetes.sh
 DOCKER_LOG=${DOCKER_LOG:-/var/log/dockerd-by-hand.log}
 BINFMT=/proc/sys/fs/binfmt_misc
 PATH=$PATH:/usr/sbin:/sbin
@@ -43,15 +49,17 @@ install_packages() { # every package that is missing, in one go
     if [ "$package" = golang-go ] && too_old_go; then continue; fi
     if apt-cache show "$package" >/dev/null 2>&1; then known+=("$package"); fi
   done
-  # A service that starts with its package would fail where no init runs, and docker-registry's takes port 5000.
+  # A service that starts with its package would fail where no init runs, or takes a port (docker-registry's 5000).
   if [ ! -e $policy ]; then
     root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy" && placed=yes
   fi
   root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
     install --no-install-recommends --yes "${known[@]}" >/dev/null || say "apt-get failed; see above"
   if [ -n "$placed" ]; then root rm -f $policy; fi
-  if [ -d /run/systemd/system ] && [[ " $* " == *" docker-registry "* ]]; then
-    root systemctl disable --quiet docker-registry # the tests start registries of their own
+  if [ -d /run/systemd/system ]; then # the tests start their own
+    for package in docker-registry etcd-server; do
+      [[ " $* " != *" $package "* ]] || root systemctl disable --quiet "${package%-server}"
+    done
   fi
 }
 
@@ -102,6 +110,7 @@ wanted=()
 for program in "${!PACKAGES[@]}"; do have "$program" || wanted+=(${PACKAGES[$program]}); done
 [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
 if "$PROGRAMS" wants-go && ! too_old_go; then wanted+=(golang-go); fi
+[ -x /usr/lib/cni/bridge ] || wanted+=(containernetworking-plugins)
 # Recent docker.io only recommends its command line. A docker without dockerd may belong to a daemon elsewhere.
 docker_answers || { have docker && have dockerd; } || wanted+=(docker.io docker-cli)
 emulates_arm64 || have qemu-aarch64-static || wanted+=(qemu-user-static binfmt-support)
@@ -109,7 +118,7 @@ emulates_arm64 || have qemu-aarch64-static || wanted+=(qemu-user-static binfmt-s
 if [ "${#wanted[@]}" -gt 0 ]; then install_packages "${wanted[@]}"; fi
 docker_answers || start_docker
 emulates_arm64 || register_arm64
-"$PROGRAMS" build buildkit kaniko || say "see above: buildkit and kaniko are built from Go modules"
+"$PROGRAMS" build buildkit kaniko kubernetes || say "see above: these are built from Go modules"
 
 tell() { if "${@:2}"; then say "$1: ready"; else say "$1: missing; tests that need it are skipped"; fi; }
 echo "Engines:"
@@ -122,6 +131,7 @@ tell "arm64 programs (binfmt_misc, qemu)" emulates_arm64
 tell "Dockerfiles (buildkitd, buildx)" "$PROGRAMS" built buildkit
 tell "Dockerfiles (kaniko's executor)" "$PROGRAMS" built kaniko
 tell "Dockerfiles (buildah)" have buildah
+tell "a node of Kubernetes" "$KUBERNETES" can
 if docker_answers && ! docker info >/dev/null 2>&1; then
   say "docker answers root alone: add yourself to the group docker and log in again"
 fi

@@ -13,6 +13,7 @@ _PARTS = {
     "buildx": "buildkit",
     "kaniko-executor": "kaniko",
     "crane": "crane",
+    "kubectl": "kubernetes",
 }
 
 

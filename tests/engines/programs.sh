@@ -1,6 +1,6 @@
 #!/bin/bash
 # Engines and peers that are had as Go modules: built once, into a cache folder outside of the checkout, by version.
-#   programs.sh build PART...    build what is not there yet: buildkit (with buildx), kaniko, crane; minutes each
+#   programs.sh build PART...    build what is not there yet: buildkit (with buildx), kaniko, crane, kubernetes; minutes each
 #   programs.sh built PART       whether all of it is there
 #   programs.sh wants-go         whether something is missing that the tests need, and no Go is there to build it
 #   programs.sh folder PART      where its programs are, or would be
@@ -8,14 +8,21 @@
 # Any Go from 1.21 on: it fetches a newer toolchain by itself where a module asks for one.
 set -euo pipefail
 
-declare -A VERSIONS=([buildkit]=v0.26.3 [buildx]=v0.30.1 [kaniko]=v1.24.0 [crane]=v0.20.7)
-declare -A PROGRAMS=([buildkit]="buildkitd buildx" [kaniko]="kaniko-executor" [crane]="crane")
+declare -A VERSIONS=([buildkit]=v0.26.3 [buildx]=v0.30.1 [kaniko]=v1.24.0 [crane]=v0.20.7 [kubernetes]=v1.34.2)
+declare -A PROGRAMS=([buildkit]="buildkitd buildx" [kaniko]="kaniko-executor" [crane]="crane"
+  [kubernetes]="kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl pause")
+# What Kubernetes's own module has beside it, by replacements that do not count in a module that requires it.
+STAGED="api apiextensions-apiserver apimachinery apiserver cli-runtime client-go cloud-provider cluster-bootstrap
+  code-generator component-base component-helpers controller-manager cri-api cri-client csi-translation-lib
+  dynamic-resource-allocation endpointslice externaljwt kms kube-aggregator kube-controller-manager kube-proxy
+  kube-scheduler kubectl kubelet metrics mount-utils pod-security-admission sample-apiserver sample-cli-plugin
+  sample-controller"
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/publisher-engines
 
 folder() {
   case $1 in
     buildkit) echo "$CACHE/buildkit-${VERSIONS[buildkit]}+buildx-${VERSIONS[buildx]}/bin" ;;
-    kaniko | crane) echo "$CACHE/$1-${VERSIONS[$1]}/bin" ;;
+    kaniko | crane | kubernetes) echo "$CACHE/$1-${VERSIONS[$1]}/bin" ;;
     *) echo "programs.sh: $1 is none of ${!PROGRAMS[*]}" >&2; return 2 ;;
   esac
 }
@@ -68,6 +75,31 @@ crane() {
   GOBIN=$PWD/bin "$GO" install -trimpath -ldflags "-s -w" "github.com/google/go-containerregistry/cmd/crane@${VERSIONS[crane]}"
 }
 
+kubernetes() { # the server parts and the command line, which all tell the one version
+  local version=${VERSIONS[kubernetes]} name=k8s.io/component-base/version part
+  module k8s.io/kubernetes "$version"
+  for part in $STAGED; do echo "replace k8s.io/$part => k8s.io/$part v0.${version#v1.}"; done >>go.mod
+  compile "$name.gitVersion=$version" "$name.gitMajor=1" "$name.gitMinor=$(cut -d. -f2 <<<"$version")" -- \
+    k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl} || return
+  mkdir pause # what Kubernetes builds of C, to need no compiler for that
+  cat >pause/pause.go <<'GO'
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGINT, syscall.SIGTERM)
+	<-ended
+}
+GO
+  compile -- ./pause
+}
+
 build() { # side by side, because much of the time goes into downloads; by xargs, so that ^C ends them all
   local missing=()
   for part in "$@"; do built "$part" || missing+=("$part"); done
@@ -97,7 +129,7 @@ case ${1-} in
   build) shift; build "$@" ;;
   build-one) build_one "$2" ;; # of build's own
   built) built "${2?name a part}" ;;
-  wants-go) { ! built buildkit || ! built kaniko; } && ! find_go >/dev/null 2>&1 ;;
+  wants-go) { ! built buildkit || ! built kaniko || ! built kubernetes; } && ! find_go >/dev/null 2>&1 ;;
   folder) folder "${2?name a part}" ;;
   versions) for name in "${!VERSIONS[@]}"; do echo "$name ${VERSIONS[$name]}"; done | sort ;;
   *) sed -n '2,8s/^# *//p' "$0" >&2; exit 2 ;;
