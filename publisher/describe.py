@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from publisher import runtime
+from publisher.checks import profiles
 from publisher.domain import (
     BaseImage,
     Context,
@@ -60,6 +61,10 @@ def describe(
     else:
         entrypoint = _words(version, "MODEL_ENTRY_POINT", tags.entry_point)
         command = _words(version, "MODEL_EXECUTE_PATH", tags.execute_path or "")
+    profile = profiles.named(target.profile)
+    if profile.arguments:
+        # They take the command's place, so the entrypoint has to be the whole program.
+        entrypoint, command = [*entrypoint, *command], []
     return ImageSpec(
         base=base,
         locks=locks,
@@ -74,6 +79,7 @@ def describe(
         ports=(PORT,) if serves else (),
         bytecode=target.bytecode,
         conda=conda,
+        form=profile.form,
     )
 
 
@@ -91,6 +97,7 @@ def by_dockerfile(version: ModelVersion, target: Target, context: Context) -> Im
         user="",
         workdir="",
         context=context,
+        form=profiles.named(target.profile).form,
     )
 
 

@@ -111,7 +111,7 @@ class Target:
     # What must be proven of an image before it goes out: "required": by every check; "possible": what can be looked at.
     proof: Literal["required", "possible", "off"] = "possible"
     emulate: bool = False  # whether predictions for other processors are replayed by emulation
-    profile: str = "default"  # what the place that runs the image accepts
+    profile: str = "default"  # what the place that runs the image accepts: a name, or the path of a file
     slim: bool = False  # whether what serving never needs is left out
 
     def base_for(self, minor: str) -> str | None:

@@ -24,6 +24,7 @@ from publisher.domain import (
 )
 from publisher.environments import skinny
 from publisher.errors import RequirementsError, ResolutionError
+from publisher.proving import foresee
 from publisher.slimming import FILES, PACKAGES, Form
 from publisher.sources.base import Fetched
 from publisher.stages import Clock, Stages
@@ -49,10 +50,12 @@ class Preparation:
         if context := self._own(fetched):
             claimed()
             spec = by_dockerfile(self.version, self.target, context)
+            foresee(spec, self.image, self.target)
             slim = "it has no effect on the version's own Dockerfile" if self.target.slim else ""
             yield Form("whole", spec, choose(spec, self.target, self.stages.builders), slim)
             return
         spec, environment = self._locked(fetched, memory)
+        foresee(spec, self.image, self.target)
         claimed()
         builder = choose(spec, self.target, self.stages.builders)
         said: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from publisher.checks import profile, profiles
 from publisher.checks.binaries import binaries
 from publisher.checks.surveys import Surveys
 from publisher.checks.verdict import Verdict, grouped, sentence
-from publisher.domain import Platform, Proof, Target
+from publisher.domain import ImageSpec, Platform, Proof, Target
 from publisher.errors import CheckError
 from publisher.oci import layout as layouts
 from publisher.oci.layout import Layout
@@ -46,10 +47,24 @@ class Proving:
         for platform, child in layouts.platforms(layout):
             report.check()
             yield Proven(platform, binaries(layout, platform, child.digest, surveys))
+            if target.profile != "default":  # which asks for nothing
+                wanted = profiles.named(target.profile)
+                yield Proven(platform, profile.after(layout, platform, child.digest, surveys, wanted))
 
     def prove(self, layout: Layout, target: Target, report: Report) -> tuple[Proven, ...]:
         """All that `look` finds, where the target wants proof."""
         return () if target.proof == "off" else tuple(self.look(layout, target, report))
+
+
+def foresee(spec: ImageSpec, image: str, target: Target) -> None:
+    """Raise CheckError where `spec` says already that the target's profile would not take the image."""
+    verdict = profile.before(spec, image, profiles.named(target.profile))
+    if verdict.state == "failed" and target.proof != "off":
+        raise CheckError(
+            f"the image was not built, because it would not be taken: {verdict.reason}",
+            hint=verdict.findings[0].remedy,
+            detail="\n".join(f"{each.text}. {each.remedy}" for each in verdict.findings),
+        )
 
 
 def refuse(found: Sequence[Proven], target: Target) -> None:

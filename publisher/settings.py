@@ -22,6 +22,8 @@ from publisher.domain import Target
 from publisher.errors import SettingsError
 from publisher.settings_keys import Keys, TargetKeys
 from publisher.settings_overlaps import overlaps
+from publisher.settings_profiles import faults as not_taken
+from publisher.settings_profiles import of_profiles
 
 TARGET_TAG = "EXTERNAL_TARGET_"  # the documents' tags begin so
 _SECRET = re.compile(r"token|passw|secret|credential|username|api_?key", re.IGNORECASE)
@@ -101,6 +103,7 @@ def load(
         faults.append(
             f"no target: expected REGISTRY_URL in the environment, or a table [targets.NAME] in {sources.FILE}"
         )
+    layers.append(of_profiles(layers))
     try:
         keys = _merged(layers)
     except ValidationError as error:
@@ -111,7 +114,7 @@ def load(
         Target(name=name, **{**dict(table), "tag": table.tag or default_tag(name)})
         for name, table in (keys.targets.items() if keys else ())
     )
-    for target, key, text in overlaps(targets):
+    for target, key, text in (*overlaps(targets), *not_taken(targets)):
         path = ("targets", target.name)
         written = next(
             (layer[at] for at in ((*path, key), path) for layer in layers if at in layer), target.name

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from publisher import settings_images as images
 from publisher import settings_values as values
+from publisher.checks import profiles
 from publisher.quantities import DURATION, SIZE
 
 BASE = "docker.io/library/python:{python}-slim"
@@ -99,8 +100,8 @@ class TargetKeys(BaseModel):
         images.DEFAULTS["proof"], description="required, possible or off"
     )
     emulate: bool = Field(images.DEFAULTS["emulate"], description="true or false")
-    profile: Literal["default", "foundry", "kserve", "openshift", "sagemaker"] = Field(
-        images.DEFAULTS["profile"], description="default, foundry, kserve, openshift or sagemaker"
+    profile: Annotated[str, AfterValidator(values.profile)] = Field(
+        images.DEFAULTS["profile"], description=profiles.EXPECTED
     )
     slim: bool = Field(images.DEFAULTS["slim"], description="true or false")
 

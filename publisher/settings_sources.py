@@ -164,6 +164,7 @@ def _anchored(layer: Layer, folder: Path) -> Layer:
         if not isinstance(value, str) or not value.strip():
             continue
         named = path[-1] == "templates" and value.strip() not in ("version", "builtin")
+        named |= path[-1] == "profile" and value.strip().endswith(".toml")
         if path in _FOLDERS or (len(path) == 3 and (path[-1] == "ca_file" or named)):
             layer[path] = replace(given, value=str(folder / Path(value.strip()).expanduser()))
         elif path[-1] in ("registry", "base") and len(path) == 3:

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from publisher.checks import profiles
 from publisher.domain import MACHINES, Platform
+from publisher.errors import SettingsError
 from publisher.oci.hosts import is_loopback
 from publisher.quantities import SIZE
 from publisher.quantities import duration as parsed_duration
@@ -38,6 +40,14 @@ def platforms(value: object) -> tuple[Platform, ...]:
         if str(platform) not in PLATFORMS:
             raise ValueError(f"{platform} cannot be built yet; expected a list of {' and '.join(PLATFORMS)}")
     return tuple(dict.fromkeys(found))
+
+
+def profile(value: str) -> str:
+    """Read once, so that what is wrong with a site's own file is told with all other faults."""
+    try:
+        return profiles.named(value).name
+    except SettingsError as error:
+        raise ValueError("; ".join(error.faults)) from error
 
 
 def lines(value: object) -> object:

@@ -70,8 +70,8 @@ def _verdict(profile: Profile, findings: tuple[Finding, ...], notes: tuple[Findi
 
 def _tag(image: str) -> str:
     if image.startswith("oci:"):
-        return image.rpartition("/")[2].partition(":")[2]
-    return Reference.parse(image).tag or ""
+        return image.rpartition("/")[2].partition(":")[2] or "latest"
+    return Reference.parse(image).tag or "latest"
 
 
 @dataclass(slots=True)

@@ -8,17 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from publisher import scratch, status
+from publisher.checks import profiles
 from publisher.choices import base_name, check_python, choose, environment_of, told
 from publisher.contexts import Wanted
 from publisher.decide import is_yes, why_not_asked
 from publisher.describe import by_dockerfile, describe
-from publisher.domain import BaseImage, Context, Decision, Environment, Lock, ModelVersion, Status, Target
+from publisher.domain import (
+    BaseImage,
+    Context,
+    Decision,
+    Environment,
+    ImageSpec,
+    Lock,
+    ModelVersion,
+    Status,
+    Target,
+)
 from publisher.explain import standing
 from publisher.explain.findings import Explanation, Finding, Forecast, ForTarget, Level, step
 from publisher.explain.version import Subject
 from publisher.extra_tags import wanted
 from publisher.naming import image_name
 from publisher.progress import subject_of
+from publisher.proving import foresee
 from publisher.stages import Stages
 
 
@@ -52,6 +64,7 @@ class _ForTarget:
     environment: Environment | None = None
     base: BaseImage | None = None
     context: Context | None = None  # of the version's own Dockerfile
+    spec: ImageSpec | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -76,6 +89,7 @@ class _ForTarget:
             "environment": self._environment,
             "base image": self._base,
             "builder": self._builder,
+            "profile": self._profile,
             "registry": self._registry,
         }
         for topic, look in looks.items():
@@ -184,9 +198,22 @@ class _ForTarget:
             locks = {platform: Lock(platform, base.python_minor, ()) for platform in self.target.platforms}
             conda = bool(self.environment and self.environment.conda)
             spec = describe(self.version, self.target, examined.fetched, base, locks, conda=conda)
+        self.spec = spec
         builder = choose(spec, self.target, self.stages.builders)
         why = "the first that can" if self.target.builder == "auto" else "the target's setting"
         return Finding("builder", "ok", f"{builder.name} ({why})", {"builder": builder.name})
+
+    def _profile(self) -> Finding:
+        profile = profiles.named(self.target.profile)
+        facts = {"profile": profile.name, "form": profile.form}
+        if self.spec and self.image:
+            foresee(self.spec, self.image, self.target)
+        form = {
+            "index": "an index",
+            "plain": "one manifest",
+            "docker": "one manifest of Docker's media types",
+        }
+        return Finding("profile", "ok", f"{profile.name}: {profile.title}, as {form[profile.form]}", facts)
 
     def _registry(self) -> Finding:
         if not self.image:
