@@ -271,7 +271,7 @@ class Context:
 
 # What an image's tag names: an index of all its platforms; or, of its only platform, a manifest by the media types of
 # OCI ("plain") or of Docker.
-Form = Literal["index", "plain", "docker"]
+ManifestForm = Literal["index", "plain", "docker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ class ImageSpec:
     slim: bool = False  # whether layers of wheels lack what serving never needs
     conda: bool = False
     context: Context | None = None
-    form: Form = "index"
+    form: ManifestForm = "index"
 
     @property
     def platforms(self) -> tuple[Platform, ...]:

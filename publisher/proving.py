@@ -76,8 +76,9 @@ def refuse(found: Sequence[Proven], target: Target) -> None:
         also = f" (and for {', '.join(others)})" if others else ""
         remedies = [finding.remedy for finding in first.verdict.findings if finding.remedy]
         said = sentence(first.verdict.findings) if first.verdict.findings else first.verdict.reason
+        what = "would not be taken" if first.verdict.check == profile.NAME else "does not work"
         raise CheckError(
-            f"the image for {first.platform}{also} does not work, and was not pushed: {said}",
+            f"the image for {first.platform}{also} {what}, and was not pushed: {said}",
             hint=remedies[0] if remedies else "",
             detail="\n".join(_lines(failed)),
         )

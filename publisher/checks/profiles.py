@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from publisher.domain import Form, Platform
+from publisher.domain import ManifestForm, Platform
 from publisher.errors import SettingsError
 from publisher.quantities import size
 
@@ -65,7 +65,7 @@ class Profile(BaseModel):
     title: str
     sources: tuple[str, ...] = ()
     platforms: _Platforms | None = None
-    form: Form = "index"
+    form: ManifestForm = "index"
     user: Annotated[str, AfterValidator(_uids)] = "any"
     any_user: bool = False
     ports: tuple[_Port, _Port] | None = None

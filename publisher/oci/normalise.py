@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from publisher.domain import Form, Platform
+from publisher.domain import ManifestForm, Platform
 from publisher.errors import BuildError
 from publisher.oci.images import select
 from publisher.oci.layout import (
@@ -48,7 +48,7 @@ class Part:
     layers: Sequence[tuple[Descriptor, Blob]]
 
 
-def assemble(parts: Sequence[Part], annotations: Mapping[str, str], form: Form = "index") -> Layout:
+def assemble(parts: Sequence[Part], annotations: Mapping[str, str], form: ManifestForm = "index") -> Layout:
     """`parts`, in their order, as one image, with `annotations` on each of its manifests.
 
     An image by Docker's media types has none, because its format knows none: they become labels of its config.
@@ -137,7 +137,7 @@ def one_image(
     labels: Mapping[str, str],
     created: datetime,
     annotations: Mapping[str, str],
-    form: Form = "index",
+    form: ManifestForm = "index",
 ) -> Layout:
     """The image of each platform as one. `labels` and `created` are written over what each image says.
 

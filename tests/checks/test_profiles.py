@@ -159,3 +159,16 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
         named(str(tmp_path / "none.toml"))
     with pytest.raises(SettingsError, match=r"expected default, foundry.*, got 'fondry'"):
         named("fondry")
+
+
+def test_the_documents_example_is_one_and_shows_every_key(tmp_path: Path) -> None:
+    """And each packaged profile has a part of the page."""
+    page = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text("utf-8")
+    example = page.rpartition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "edge.toml").write_text(example)
+    shown = named(str(tmp_path / "edge.toml"))
+    assert shown.model_fields_set == set(profiles.Profile.model_fields)
+    assert shown.defaults.model_fields_set == set(profiles.Defaults.model_fields)
+    for name in NAMES:
+        assert f"\n## {name}\n" in page
+        assert all(source in page for source in named(name).sources[:2] if name != "default")

@@ -72,6 +72,7 @@ def test_every_configured_target_is_told(world: World) -> None:
     facts = {each["topic"]: each["facts"] for each in document["targets"][0]["findings"]}
     assert facts["environment"]["origin"] == "requirements.txt"
     assert facts["builder"] == {"builder": "layers"}
+    assert facts["profile"] == {"profile": "default", "form": "index"}
     assert facts["registry"]["digest"] is None
 
 

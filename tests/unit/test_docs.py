@@ -179,6 +179,6 @@ def test_the_error_trees_drawing_is_the_tree() -> None:
 
 def test_paths_that_the_settings_document_names_exist() -> None:
     """Links in our documents lead to files of the repository."""
-    for document in (ROOT / "docs" / "settings.md", ROOT / "docs" / "exit-codes.md"):
+    for document in (ROOT / "docs" / f"{name}.md" for name in ("settings", "exit-codes", "profiles")):
         for link in re.findall(r"\]\((?!http)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / link).exists(), f"{document.name} links to {link}"

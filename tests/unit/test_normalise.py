@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from publisher.destinations.layout import LayoutDestination
-from publisher.domain import Form, Platform
+from publisher.domain import ManifestForm, Platform
 from publisher.errors import BuildError
 from publisher.oci import layout_folder
 from publisher.oci.layout import (
@@ -110,7 +110,7 @@ def test_an_image_without_labels_or_config() -> None:
         ("docker", (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER_GZIP)),
     ],
 )
-def test_one_manifest(form: Form, types: tuple[str, str, str], docker: bool, tmp_path: Path) -> None:
+def test_one_manifest(form: ManifestForm, types: tuple[str, str, str], docker: bool, tmp_path: Path) -> None:
     """Of one platform, by OCI's media types or Docker's, whatever the engine wrote; it says what it was made from."""
     labels = {"org.opencontainers.image.version": "v1"}
     built = one_image({AMD64: image(AMD64, docker=docker)}, labels, CREATED, {"context": "c"}, form)
