@@ -7,6 +7,7 @@ being found and being marked, because both are done under one lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -24,11 +25,13 @@ KINDS = {
     "built": "built wheels",
     "blobs": "layers",
     "rootfs": "base images",
+    "unpacked": "unpacked images",
     "logs": "build logs",
 }
 NOTES = "notes"
 # Where a folder is one thing; its last use is that of a file directly in it.
-_TREES = frozenset({"rootfs", "built"})
+_TREES = frozenset({"rootfs", "built", "unpacked"})
+COMPLETE = ".complete"  # a file in a tree that is whole; marked when the tree is used
 _MARK = "publication"
 _LOCK = "lock"
 _TURNS = "turns"  # locks (turns.py)
@@ -78,6 +81,28 @@ class CacheFolder:
             except OSError:  # somebody else's, or on a read-only disk: then it does not go either
                 return path.exists()
         return True
+
+    def adopt(self, new: Path, folder: Path) -> None:
+        """Give the finished tree `new` its real name, unless another publisher was faster: that one's may be in use."""
+        for _ in range(2):
+            try:
+                new.rename(folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return
+            if (folder / COMPLETE).exists():
+                return
+            folder.rename(new.with_name("broken"))
+
+    def keep(self, top: str, most: int) -> None:
+        """Of the trees in the folder `top`, remove those beyond the `most` used last; what is in use stays."""
+        since, paths = self._since(), list((self.folder / top).iterdir())
+        if len(paths) > most:
+            entries = [entry for path in paths if (entry := _entry(KINDS[top], path)) and entry.used < since]
+            for entry in sorted(entries, key=lambda entry: entry.used)[: len(paths) - most]:
+                self._remove(entry)
 
     def entries(self) -> list[Entry]:
         """Everything but what is being made, sorted by its last use."""

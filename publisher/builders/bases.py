@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import platform as host
 import re
@@ -16,7 +15,7 @@ from typing import Any
 
 from publisher import scratch
 from publisher.builders.base import Memory, Remembered
-from publisher.cache_folder import CacheFolder
+from publisher.cache_folder import COMPLETE, CacheFolder
 from publisher.domain import BaseImage, Platform
 from publisher.errors import BuildError
 from publisher.oci import rootfs
@@ -128,29 +127,15 @@ class Bases:
 
     def _unpack(self, layout: Layout, manifest: str) -> Path:
         folder = self.cache_folder / "rootfs" / manifest.partition(":")[2]
-        if not CacheFolder(self.cache_folder).used(folder / ".complete"):
+        cache = CacheFolder(self.cache_folder)
+        if not cache.used(folder / COMPLETE):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=scratch.below(self.cache_folder).folder) as name:
                 new = Path(name) / "root"
                 rootfs.unpack((layout.blobs[layer.digest].open() for layer in layout.layers(manifest)), new)
-                (new / ".complete").write_text(json.dumps({"manifest": manifest}))
-                _settle(new, folder)
+                (new / COMPLETE).write_text(json.dumps({"manifest": manifest}))
+                cache.adopt(new, folder)
         return folder
-
-
-def _settle(new: Path, folder: Path) -> None:
-    """Give the finished `new` its real name, unless another publisher was faster: that one's may be in use already."""
-    for _ in range(2):
-        try:
-            new.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return
-        if (folder / ".complete").exists():
-            return
-        folder.rename(new.with_name("broken"))
 
 
 def _child(layout: Layout, wanted: Sequence[Platform]) -> Descriptor:

@@ -24,11 +24,10 @@ from publisher.checks.verdict import Finding, Verdict, sentence
 from publisher.domain import Platform
 from publisher.errors import BuildError
 from publisher.oci import layout as layouts
-from publisher.oci.layout import Layout
+from publisher.oci.layout import READABLE_LAYERS, Layout
 
 NAME = "binaries"
 _MOST = 500  # findings and notes that are kept; a hostile image has as many as it likes
-_READABLE = ("gzip", "tar")
 _ENGINE = "Build the image anew: no engine makes such a layer."
 
 
@@ -42,7 +41,7 @@ def binaries(layout: Layout, platform: Platform, manifest: str, surveys: Surveys
         return Verdict(NAME, "not looked at", f"nothing is known of programs for {platform}")
     layers = layout.layers(manifest)
     for layer in layers:
-        if not layer.media_type.endswith(_READABLE):
+        if not layer.media_type.endswith(READABLE_LAYERS):
             return Verdict(
                 NAME, "not looked at", f"a layer is of the type {layer.media_type}, which is not read here"
             )

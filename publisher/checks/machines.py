@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform as host
 from dataclasses import dataclass
 
 from publisher.checks.elf import Elf
@@ -48,6 +49,12 @@ ACCELERATORS = frozenset({"CUDA", "AMDGPU", "BPF", "NONE", "TI_C6000", "QDSP6", 
 def of(platform: Platform) -> Machine | None:
     """None where nothing is known of it."""
     return MACHINES.get(platform.architecture) if platform.os == "linux" else None
+
+
+def here() -> str:
+    """The architecture of this machine's processor, as OCI has it."""
+    name = host.machine().lower()
+    return next((key for key, each in MACHINES.items() if each.name == name), name)
 
 
 def called(elf: Elf) -> str:

@@ -74,7 +74,7 @@ def survey(layer: Descriptor, blob: Blob, room: Path | None = None) -> Survey:
     blob's stream raises passes through.
     """
     found = _Found(room)
-    with closing(_Proven(blob.open(), layer)) as stream:
+    with closing(Proven(blob.open(), layer)) as stream:
         for archive, entry in untar.entries([cast("BinaryIO", stream)], "the image"):
             found.add(archive, entry)
         stream.finish()
@@ -91,7 +91,7 @@ class _Found:
         self._names = 0
 
     def add(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
-        path, fault = _path(entry.name)
+        path, fault = path_of(entry.name)
         if fault:
             if len(self._faults) < _FAULTS:
                 self._faults.append((entry.name[:200], fault))
@@ -115,7 +115,7 @@ class _Found:
         elif entry.issym():
             made = made._replace(kind="link", target=entry.linkname[:_PATH])
         elif entry.islnk():
-            made = made._replace(kind="hard", target=_path(entry.linkname)[0])
+            made = made._replace(kind="hard", target=path_of(entry.linkname)[0])
         elif entry.isreg():
             made = made._replace(kind="file", size=entry.size)
             try:
@@ -162,7 +162,7 @@ class _Found:
         return Survey(digest, entries, packages, self._texts, tuple(self._faults))
 
 
-def _path(name: str) -> tuple[str, str]:
+def path_of(name: str) -> tuple[str, str]:
     """The path as engines take it, below the image's root; and why it is none, empty where it is one."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
@@ -172,7 +172,7 @@ def _path(name: str) -> tuple[str, str]:
     return "/".join(parts), ""
 
 
-class _Proven:
+class Proven:
     """A blob's stream that must be what its descriptor says: another layer's survey would be kept under its digest."""
 
     def __init__(self, stream: BinaryIO, layer: Descriptor) -> None:
@@ -196,7 +196,7 @@ class _Proven:
         if f"sha256:{self._seen.hexdigest()}" != self._layer.digest:
             raise BuildError(f"a layer does not have the digest {self._layer.digest} that its manifest names")
 
-    def __enter__(self) -> _Proven:
+    def __enter__(self) -> Proven:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import uv
 from packaging.requirements import InvalidRequirement, Requirement
 
+from publisher import bubblewrap
 from publisher.environments.index import Index
 from publisher.errors import EngineError, IndexUnavailableError
 
@@ -76,16 +77,13 @@ _VARIABLES = {
 
 def _enclosure(work: Path) -> list[str]:
     """The command that shuts in what follows it. Raises EngineError where bubblewrap is missing or does not run."""
-    program = shutil.which("bwrap")
+    program = bubblewrap.program()
     if program is None:
         raise EngineError(
             "a source must be built, and bubblewrap, which shuts its code in, is missing", hint=_HINT
         )
-    command = [program, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
-    # Run by root, bubblewrap would leave the program root's rights over what it can see.
-    command += ["--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
-    for name, value in {**_VARIABLES, "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"}.items():  # noqa: S108
-        command += ["--setenv", name, value]
+    variables = {**_VARIABLES, "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"}  # noqa: S108
+    command = bubblewrap.shut_in(program, variables)
     command += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
     for name in ("/bin", "/lib", "/lib64", "/sbin"):
         if Path(name).is_symlink():
