@@ -25,7 +25,7 @@ DOCKERFILE = f"""
 FROM {jobs.PYTHON} AS first
 RUN useradd someone && rm -rf /usr/share /etc/pam.d && chmod 600 /dev/null && echo gone > /etc/hostname
 RUN wc -c < /run/secrets/tok > /size && chmod 666 /dev/null
-FROM {jobs.PYTHON}
+FROM {jobs.BASE}
 RUN uname -m > /machine; stat -c '%a %u' /run/secrets/tok > /facts; env > /env
 RUN ! chroot / true && ! mknod /tmp/disk b 8 0 && ! ls -d {{0}} && (setsid sleep 1000 &)
 COPY --from=first /size /size
@@ -48,7 +48,7 @@ def main() -> None:
         work / "a",
         DOCKERFILE.replace("{0}", str(work)),
         platform=platform,
-        bases=[jobs.PYTHON],
+        bases=[jobs.PYTHON, jobs.BASE],
         files={"greeting": "hello"},
         secrets={"tok": secret},
         cache=cache,
@@ -56,7 +56,7 @@ def main() -> None:
     why = kaniko.check([job.platform])
     assert not why, why
     layout = kaniko.build(job)
-    files = jobs.added(layout, 2)
+    files = jobs.added(layout, 1)
     assert files["machine"].strip() == {"linux/amd64": b"x86_64", "linux/arm64": b"aarch64"}[platform]
     assert (files["facts"].strip(), files["size"].strip()) == (b"400 0", b"20")
     assert files["app/greeting"] == b"hello"

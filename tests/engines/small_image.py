@@ -17,15 +17,14 @@ from publisher.oci.layout import INDEX, BytesBlob, Descriptor, FileBlob, Layout,
 _PROGRAMS = (
     *(
         "cat",
-        "chmod",
-        "cp",
+        "chroot",
         "dash",
         "date",
         "echo",
         "env",
         "grep",
         "ls",
-        "mkdir",
+        "mknod",
         "mv",
         "rm",
         "seq",
@@ -81,7 +80,7 @@ def _part(python: Layout, digest: str) -> Tree:
         for entry in archive:
             folder, _, name = entry.name.rpartition("/")
             linked = entry.issym() and (not folder or folder == "usr/lib64")  # /bin, /lib, the loader
-            program = folder == "usr/bin" and name in _PROGRAMS
+            program = folder in ("usr/bin", "usr/sbin") and name in _PROGRAMS
             if not (linked or program or (name.startswith(_LIBRARIES) and folder.startswith("usr/lib"))):
                 continue
             if entry.issym():
