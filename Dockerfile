@@ -73,8 +73,11 @@ FROM ${KANIKO_IMAGE} AS executor
 FROM image AS kaniko
 COPY --from=executor /kaniko/executor /kaniko/executor
 COPY --from=package /cache /cache
+VOLUME /cache
 USER 0:0
 
 FROM image AS default
 COPY --from=package --chown=10001:10001 /cache /cache
+# A container that is given none has one of its own, so that it works on a read-only root file system.
+VOLUME /cache
 USER 10001:10001

@@ -5,20 +5,21 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from publisher import manual, scratch, side_by_side, status
+from publisher import manual, ownimage, scratch, side_by_side, status
 from publisher.checking import Checked, check
 from publisher.context_folder import RenderedContext, bring
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.doctor import Check, doctor
-from publisher.domain import Decision, ModelVersion, Outcome, Status, Target
+from publisher.domain import Decision, ModelVersion, Outcome, Platform, Status, Target
 from publisher.errors import ArtifactError, PublisherError, SettingsError
 from publisher.explain import Explanation, explain
 from publisher.manual import Change
 from publisher.naming import image_name
+from publisher.ownimage import OwnImage
 from publisher.paths import is_relative
 from publisher.pipeline import publish, retag
 from publisher.progress import subject_of
@@ -178,6 +179,15 @@ class App:
                 hint=f"Name one: --target {names}.",
             )
         return bring(found, chosen[0], self.stages, folder, force=force)
+
+    def own_image(self, target: str | None, platforms: Sequence[Platform], *, force: bool) -> OwnImage:
+        """Publish the image of this publisher itself to a target, by default the only one, for its platforms."""
+        chosen = self._named([target]) if target else list(self.settings.targets)
+        if len(chosen) != 1:
+            names = " | ".join(each.name for each in chosen)
+            raise SettingsError(["there are several targets"], hint=f"Name one: --target {names}.")
+        wanted = replace(chosen[0], platforms=tuple(platforms) or chosen[0].platforms)
+        return ownimage.publish(wanted, self.stages, force=force)
 
     def _as_polled(self, version: ModelVersion, target: Target) -> Decision:
         """What a poll decides, which has seen the other versions too."""

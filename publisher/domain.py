@@ -229,6 +229,7 @@ class FileSet:
     root: Path
     destination: str  # absolute path in the image
     files: tuple[SourceFile, ...]
+    owner: int = 0  # number of the user and group whose the folders are; files are root's
 
     @property
     def size(self) -> int:
@@ -294,6 +295,8 @@ class ImageSpec:
     user: str
     workdir: str
     ports: tuple[int, ...] = ()
+    volumes: tuple[str, ...] = ()  # folders that are writable on a read-only root file system
+    health: tuple[str, ...] = ()  # a command that says whether a container is well
     bytecode: bool = True
     slim: bool = False  # whether layers of wheels lack what serving never needs
     conda: bool = False

@@ -16,7 +16,9 @@ READABLE = 60  # of them, before the mark
 # The names that every registry takes: ECR and GitLab refuse two separators in a row, Docker Hub one character.
 _PLAIN = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _MARKED = re.compile(r".*-[0-9a-f]{20}", re.DOTALL)
-_RESERVED = frozenset({"publisher-cache"})  # where targets keep what they remember, unless told otherwise
+OWN = "model-publisher"  # the publisher's own image (ownimage/)
+# The other is where targets keep what they remember, unless told otherwise.
+_RESERVED = frozenset({OWN, "publisher-cache"})
 
 
 @lru_cache(4096)  # a poll asks for each version

@@ -23,6 +23,7 @@ from publisher.cli import (
     explain,
     health,
     inspect,
+    own_image,
     poll,
     publish,
     register,
@@ -128,6 +129,7 @@ COMMANDS: dict[str, ModuleType] = {
     "download": download,
     "render": render,
     "base-image": base_image,
+    "own-image": own_image,
     "health": health,
 }
 for _name, _module in COMMANDS.items():

@@ -27,6 +27,7 @@ from publisher.cli.download import download_json
 from publisher.cli.explain import explanation_json
 from publisher.cli.inspect import inspection_json
 from publisher.cli.outcomes import outcome_json
+from publisher.cli.own_image import own_image_json
 from publisher.cli.render import rendered_json
 from publisher.cli.status import status_json
 from publisher.cli.targets import target_json
@@ -37,6 +38,7 @@ from publisher.explain import Explanation, Finding, Forecast, ForTarget
 from publisher.inspection import HeldLayer, Inspected
 from publisher.json_output import to_json
 from publisher.manual import Change
+from publisher.ownimage import OwnImage
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 VERSION = ModelVersion("m", "3", "models:/m-1", datetime(2026, 11, 22, tzinfo=UTC))
@@ -59,6 +61,7 @@ SHAPES: Mapping[str, Any] = {
         **rendered_json(RENDERED),
         **{f"files[].{key}": value for key, value in rendered_json(RENDERED)["files"][0].items()},
     },
+    "publisher own-image": own_image_json(OwnImage("i", "sha256:1", TARGET.platforms)),
     "publisher cache": cache_json(CacheFolder(Path("/nowhere")), [], None),
 }
 

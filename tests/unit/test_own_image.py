@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from publisher import __version__, ownimage
+from publisher.builders.layers.wheel import entries
+from publisher.ownimage.describe import EXTRAS
+from publisher.ownimage.wheel import OUTSIDE, packed
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(next(iter(ownimage.__path__)))
@@ -58,6 +64,42 @@ def test_every_pin_has_hashes_and_no_machine(name: str) -> None:
     assert all("--hash=sha256:" in block for block in blocks)
     assert "platform_machine" not in text
     assert "://" not in text  # no index of anybody's own
+
+
+def test_both_ways_have_the_same_extras() -> None:
+    """`make lock` locks what `publisher own-image` asks for."""
+    assert tuple(_extras()) == EXTRAS
+
+
+def test_both_ways_take_the_same_files_from_beside_the_package() -> None:
+    """What hatchling puts into a wheel, a publisher that packs itself does too."""
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"] == OUTSIDE
+
+
+def test_a_publisher_packs_itself(tmp_path: Path) -> None:
+    """A wheel that the layer builder takes; a publisher that was installed from it packs the very same bytes."""
+    (tmp_path / "first").mkdir()
+    wheel = packed(tmp_path / "first")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {entry.path.partition("site-packages/")[2] for entry in entries(archive, "3.11")}
+        site = tmp_path / "installed"
+        archive.extractall(site)
+    assert {"publisher/cli/program.py", *OUTSIDE.values()} <= {*names, "publisher/templates"}
+    assert any(name.startswith("publisher/templates/") for name in names)
+    assert not any("__pycache__" in name or name.endswith(".pyc") for name in names)
+    (tmp_path / "second").mkdir()
+    code = "import sys, pathlib, publisher.ownimage.wheel as w; print(w.packed(pathlib.Path(sys.argv[1])), w.scripts())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "second"],
+        env={"PYTHONPATH": str(site)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    again, scripts = done.stdout.split()
+    assert Path(again).read_bytes() == wheel.read_bytes()
+    assert Path(scripts) == site / "publisher/ownimage/app"
 
 
 def test_what_needs_a_server_of_mlflow_is_not_in_it() -> None:

@@ -29,7 +29,7 @@ from publisher.oci import rootfs
 
 _TIMEOUT = 600  # seconds
 _SEEDS = ("mlflow.pyfunc", "mlflow.pyfunc.scoring_server", "mlflow.pyfunc.scoring_server.app")
-_WHOLE = ("uvicorn",)  # packages that import their own parts by strings
+_WHOLE = ("publisher", "uvicorn")  # packages that import their own parts in functions, or by strings
 # Of MLflow, what a tracking server runs on and no prediction does; with it came sqlalchemy, flask, alembic …
 _SERVER = re.compile(
     r"mlflow\.(server|gateway\.app|store\.\w+\.(sqlalchemy|dbmodels)\w*|store\.db\.(?!db_types)\w+)(\.|$)"

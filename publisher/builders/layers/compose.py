@@ -67,6 +67,12 @@ def _config(spec: ImageSpec, platform: Platform, base: Mapping[str, Any], conten
     }
     if spec.ports:
         config["ExposedPorts"] = {f"{port}/tcp": {} for port in spec.ports}
+    if spec.volumes:
+        config["Volumes"] = {volume: {} for volume in spec.volumes}
+    if spec.health:  # Docker's own; to others it is nothing
+        second = 1_000_000_000
+        times = {"Interval": 300 * second, "Timeout": 30 * second, "StartPeriod": 900 * second}
+        config["Healthcheck"] = {"Test": ["CMD", *spec.health], **times}
     if inherited.get("StopSignal"):
         config["StopSignal"] = inherited["StopSignal"]
     document = {

@@ -19,7 +19,7 @@ def write(writer: LayerWriter, fileset: FileSet, report: Report) -> None:
     task = f"pack {fileset.name}"
     report.expect(task, fileset.size)
     for folder in sorted(paths):
-        writer.directory(folder)
+        writer.directory(folder, owner=fileset.owner)
     for file in sorted(fileset.files):
         path = fileset.root / file.path
         try:
