@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def inside(root: Path) -> None:
     """Fail where a link leads out of the folder, or something is neither file, folder nor link."""
     for path in root.rglob("*"):
         assert path.is_symlink() or path.is_dir() or path.is_file(), path
-        assert path.resolve().is_relative_to(root.resolve()), (path, path.readlink())
+        real = Path(os.path.realpath(path))  # takes a loop of links for what it is: a way to nowhere
+        assert real.is_relative_to(root.resolve()), (path, path.readlink())
         assert not path.lstat().st_mode & 0o6000 or path.is_symlink()
 
 
