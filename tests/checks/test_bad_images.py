@@ -73,7 +73,7 @@ def test_tables_without_end() -> None:
     assert "symbol versions" in elf.read(io.BytesIO(bytes(whole))).fault
     many = elves.make(gives=[f"A_{number}" for number in range(3000)])
     assert "symbol versions" in elf.read(io.BytesIO(many)).fault
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_long_wait(repository: str) -> None:
             clients(before).at(before.host).head_manifest(repository, "v1")
         assert len(before.seen) == 1
     assert "3600 seconds" in caught.value.hint
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20
 
 
 def test_registry_that_needs_a_moment(registry: RealRegistry, repository: str) -> None:

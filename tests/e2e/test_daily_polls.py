@@ -128,7 +128,7 @@ def test_a_second_signal_ends_at_once(
         time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 143
+        assert process.wait(30) == 143
     held.set()
     place.publisher("poll", "--once")
     published(mlflow_server, model, "TWICE").index()

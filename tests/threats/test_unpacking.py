@@ -152,7 +152,7 @@ def test_links_that_multiply(tmp_path: Path) -> None:
     entries += [("link", f"{LIB}/{n}", "/".join([str(n - 1)] * 20)) for n in range(1, 35)]
     begin = time.monotonic()
     assert "loop of links" in unpack(tmp_path, *entries, ("file", f"{LIB}/34/x", EVIL))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_random_layouts_stay_inside(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_misbehaved(helper: Helpers, script: str, words: str) -> None:
     start = time.monotonic()
     with pytest.raises(HelperError, match=words) as caught:
         ask("bad", "r.example", environ)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert "docker-credential-bad" in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -95,7 +95,7 @@ def test_hangs(helper: Helpers, script: str) -> None:
     start = time.monotonic()
     with pytest.raises(HelperError, match="no answer within 1 seconds"):
         ask("slow", "r.example", environ, seconds=1.0)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     time.sleep(0.1)
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [line for line in running if b"73.391" in line]
