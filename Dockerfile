@@ -57,7 +57,7 @@ LABEL org.opencontainers.image.title="model-publisher" \
       org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 # The root file system may be read-only: what is written goes to /tmp and /cache.
 ENV PATH=/opt/venv/bin:${PATH} VIRTUAL_ENV=/opt/venv HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    PUBLISHER_CACHE_FOLDER=/cache PUBLISHER_HEALTH=/tmp/publisher.json GIT_PYTHON_REFRESH=quiet
+    XDG_CACHE_HOME=/cache PUBLISHER_HEALTH=/tmp/publisher.json GIT_PYTHON_REFRESH=quiet
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=package /out /
 # publisher.toml is looked for in the current folder, and need not be there.

@@ -42,10 +42,10 @@ def describe(base: BaseImage, locks: Mapping[Platform, Lock]) -> ImageSpec:
         environment=(
             ("GIT_PYTHON_REFRESH", "quiet"),  # MLflow looks for a program that is not there
             ("HOME", "/tmp"),  # noqa: S108 - the user is a number without a home, and libraries look for one
-            ("PUBLISHER_CACHE_FOLDER", "/cache"),
             ("PUBLISHER_HEALTH", "/tmp/publisher.json"),  # noqa: S108 - of the container alone
             ("PYTHONDONTWRITEBYTECODE", "1"),
             ("PYTHONUNBUFFERED", "1"),
+            ("XDG_CACHE_HOME", "/cache"),  # the resolver's cache lies there, too
         ),
         labels=(
             ("org.opencontainers.image.base.digest", base.digest),

@@ -137,7 +137,7 @@ def test_its_form(image: str, docker: Docker) -> None:
         assert settings["WorkingDir"] == "/etc/publisher"
         assert settings["Volumes"] == {"/cache": {}}
         assert settings["Healthcheck"]["Test"] == ["CMD", "publisher", "health"]
-        assert {"HOME=/tmp", "PUBLISHER_CACHE_FOLDER=/cache"} <= set(settings["Env"])
+        assert {"HOME=/tmp", "XDG_CACHE_HOME=/cache"} <= set(settings["Env"])
         assert settings["Labels"]["org.opencontainers.image.title"] == "model-publisher"
     assert docker.run_command(image, ARM64, ("--version",)).startswith("publisher ")
 
