@@ -16,7 +16,7 @@ import requests
 
 from publisher.oci import layout_folder
 from publisher.oci.layout import DOCKER_LIST, DOCKER_MANIFEST, INDEX, Descriptor, Layout, encode
-from tests.engines import debian, python_image, small_image
+from tests.engines import cut_index, debian, python_image, small_image
 from tests.engines.bare_client import push_layout
 from tests.engines.registry import RealRegistry, running
 
@@ -42,10 +42,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """The stand-in, running until the session ends."""
     folder = tmp_path_factory.mktemp("hub")
     image = folder / "image"
-    made = python_image.make(folder)
-    layout_folder.write(made, image)
-    layout_folder.write(small_image.make(made, folder), folder / "small")
-    with running(folder / "registry") as registry:
+    with cut_index.pip_settings() as pip, running(folder / "registry") as registry:
+        made = python_image.make(folder, pip)
+        layout_folder.write(made, image)
+        layout_folder.write(small_image.make(made, folder), folder / "small")
         push_layout(image, registry.host, NAME, TAGS[0])
         push_layout(folder / "small", registry.host, *f"library/{SMALL}".split(":"))
         for tag in TAGS[1:]:

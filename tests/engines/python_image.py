@@ -17,6 +17,7 @@ import os
 import py_compile
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,11 +42,14 @@ _FOLDERS = (
 _PACKAGES_OF = {"bookworm": ("libnsl2", "libtirpc3")}
 
 
-def make(folder: Path) -> Layout:
-    """The image for both platforms, with the official one's config; its uppermost layer is a file in `folder`."""
+def make(folder: Path, pip: Mapping[str, str]) -> Layout:
+    """The image for both platforms, with the official one's config; its uppermost layer is a file in `folder`.
+
+    `pip`: what its pip.conf says in ``[global]`` of the way to packages.
+    """
     below = layout_folder.read(debian.layout("hub", (*_PACKAGES, *_PACKAGES_OF.get(debian.suite(), ()))))
     path = folder / "machine.tar.gz"
-    layer = write_layer(path, _machine().fill)
+    layer = write_layer(path, _machine(pip).fill)
     manifests: dict[str, bytes] = {}
     blobs, sizes = {**below.blobs, layer.digest: FileBlob(path)}, {**below.sizes, layer.digest: layer.size}
     children = []
@@ -84,13 +88,13 @@ def _config(config: dict[str, Any], layer: Layer) -> dict[str, Any]:
     }
 
 
-def _machine() -> Tree:
+def _machine(pip: Mapping[str, str]) -> Tree:
     tree = Tree()
     bundle = "etc/ssl/certs/ca-certificates.crt"
     tree.file(bundle, machine.authorities().read_bytes())
     settings = configparser.ConfigParser(interpolation=None)
     settings["global"] = {
-        **machine.pip_settings(),
+        **pip,
         "cert": f"/{bundle}",
         "disable-pip-version-check": "1",
     }
