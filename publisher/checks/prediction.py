@@ -143,7 +143,7 @@ class _Replay:
             return self._not_looked_at("MLflow is not in the image, which starts a program of its own")
         said = _line(f"{known.get('type', '')}: {known.get('text', '')}")
         where = _line(known.get("where") or "")
-        remedy = _remedy(differs) or _LOG
+        remedy = _remedy(differs) or (_SERVER if stage == "server" else _LOG)
         if known.get("type") == "ModuleNotFoundError" and module.isidentifier():
             remedy = f"Name the package that has {module} in the model's requirements."
         return self._fail(f"{what}: {said}" + (f" (at {where})" if where else ""), remedy)
@@ -185,6 +185,10 @@ class _Replay:
         return Verdict(NAME, state, reason, tuple(self.findings), tuple(self.notes))
 
 
+_SERVER = (
+    "Pin what MLflow's server is made of (fastapi, starlette, flask) in the model's requirements as that MLflow knew it, "
+    'or set resolve = "registered" on the target.'
+)
 _RECORD = (
     "Pin the packages that the model was trained with in its requirements; or record the answer anew where this one "
     "is right."

@@ -85,6 +85,7 @@ class Here:
     model: Path
     own: bool = False
     python: str = sys.executable
+    paths: str = ""  # of modules that come before the others
     isolation: str = "limits alone"
     shut_in: bool = False
 
@@ -113,7 +114,7 @@ class Here:
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
-                    env={**clean, **environment},
+                    env={**clean, **environment, "PYTHONPATH": self.paths},
                     timeout=seconds,
                     check=False,
                 )
