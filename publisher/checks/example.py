@@ -12,13 +12,12 @@ from publisher.checks.program import Start
 from publisher.checks.surveys import Surveys
 from publisher.checks.tree import File, Tree
 from publisher.oci import layout as layouts
-from publisher.oci.layout import Layout
+from publisher.oci.layout import READABLE_LAYERS, Layout
 
 _MODEL = "MLmodel"
 _EXAMPLES = (replay.EXAMPLE, "input_example.json")
 # Where images have their model: ours, by the variable of the documents' Dockerfile, MLflow's own, KServe's.
 _PLACES = ("/app/model", "/opt/ml/model", "/mnt/models")
-_READABLE = ("gzip", "tar")
 _LOG_IT = "log it with input_example=… to have it checked"
 
 
@@ -39,7 +38,7 @@ class Example:
         """Raises BuildError where the layers make no image, and what fetching one raises."""
         layers = layout.layers(manifest)
         for layer in layers:
-            if not layer.media_type.endswith(_READABLE):
+            if not layer.media_type.endswith(READABLE_LAYERS):
                 return cls(why_not=f"a layer is of the type {layer.media_type}, which is not read here")
         with layouts.readable(f"the config of {manifest}"):
             start = Start.of(layout.config(manifest))

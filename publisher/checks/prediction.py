@@ -57,7 +57,7 @@ def prediction(
     """The verdict on the image of one platform, whose manifest has the digest `manifest`.
 
     `emulate`: a foreign platform's programs may be run by qemu; `seconds`: the longest that the replay may take.
-    Raises what fetching a layer raises.
+    Raises what fetching a layer raises, and HostError where this machine cannot run it.
     """
     try:
         example = Example.of(layout, manifest, surveys)
@@ -102,7 +102,7 @@ class _Replay:
         if self.findings:
             return self._verdict("failed", sentence(self.findings))
         alone = "" if self.example.served else f"; what the image starts, {self.example.starts}, was not run"
-        how = f"; it ran with {self.root.isolation}"
+        how = f"; isolation: {self.root.isolation}"
         return self._verdict("ok", f"the model answers its input example {compared}{alone}{how}")
 
     def _judge(self, told: dict[str, Any]) -> str:

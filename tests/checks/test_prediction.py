@@ -55,7 +55,7 @@ def test_answers_that_are_as_the_signature_says(saved: Save, body: str, example:
     verdict = look(folder)
     assert verdict.state == "ok", verdict
     assert (
-        "as its signature says; none is recorded to compare it with; it ran with limits alone"
+        "as its signature says; none is recorded to compare it with; isolation: limits alone"
         in verdict.reason
     )
     told = replay.looked("server", str(folder))
