@@ -60,10 +60,11 @@ def prediction(
     Raises what fetching a layer raises, and HostError where this machine cannot run it.
     """
     try:
-        example = Example.of(layout, manifest, surveys)
-        why = example.why_not or roots.why_not(platform, emulate=emulate)
-        if why:
+        if why := roots.why_not(platform, emulate=emulate):
             return Verdict(NAME, "not looked at", why)
+        example = Example.of(layout, manifest, surveys)
+        if example.why_not:
+            return Verdict(NAME, "not looked at", example.why_not)
         emulated = bool(roots.why_not(platform, emulate=False))
         with roots.open(layout, platform, manifest, emulate=emulate) as root:
             return _Replay(example, root, emulated, platform, seconds).verdict()
@@ -160,8 +161,10 @@ class _Replay:
             text, remedy = f"crashed on its input example ({_signal(ran.returncode)})", _LOG
         elif ran.ended == "exit":
             text, remedy = f"ended with {ran.returncode} before it answered its input example", _LOG
+        elif ran.ended == "output":
+            text, remedy = "printed more than a check reads before it answered its input example", _LOG
         else:
-            text, remedy = f"was ended before it answered its input example: too much {ran.ended}", _LOG
+            text, remedy = f"started too many {ran.ended} before it answered its input example", _LOG
         if self.emulated and ran.ended in ("time", "signal"):
             # Emulators crash programs that are whole, and are ten times as slow.
             own = f"look at it on a machine of {self.platform}"

@@ -245,21 +245,18 @@ def test_platforms_that_do_not_run_here(saved: Save) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "seconds", "said"),
+    ("body", "said"),
     [
-        ("import os; os.abort()", 60, "crashed on its input example (SIGABRT)"),
-        ("import os; os._exit(7)", 60, "ended with 7 before it answered"),
-        ("import time; time.sleep(600)", 8, "gave no answer within 8 s"),
+        ("import os; os._exit(7)", "ended with 7 before it answered"),
         (
             "import threading, time\nthreading.Thread(target=time.sleep, args=[99]).start()\nreturn [1]",
-            60,
             "the model answers its input example",
         ),
     ],
 )
-def test_ends_that_are_none(saved: Save, body: str, seconds: float, said: str) -> None:
-    """A crash, a program that leaves, one that hangs; threads that a model leaves running are not waited for."""
-    assert said in look(saved(body), own=True, seconds=seconds).reason
+def test_ends_that_are_none(saved: Save, body: str, said: str) -> None:
+    """A program that leaves is told so; threads that a model leaves running are not waited for."""
+    assert said in look(saved(body), own=True).reason
 
 
 def test_a_crash_under_emulation_proves_nothing(saved: Save) -> None:
