@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -131,6 +132,8 @@ class Roots:
         """Why programs for `platform` cannot be run on this machine; empty where they can."""
         if machines.of(platform) is None:
             return f"nothing is known of programs for {platform}"
+        if sys.platform != "linux":
+            return "programs of images run on Linux alone"
         if platform.architecture == machines.here():
             return ""
         if not emulate:

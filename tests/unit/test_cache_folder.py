@@ -130,3 +130,31 @@ def test_the_command_shows_and_trims(
     assert document["kinds"] == {"notes": {"entries": 1, "bytes": 10}}
     assert main(["cache", "--limit", "lots"]) == main(["cache", "--limit", "1GB", "--clear"]) == 2
     assert "expected a size such as" in capsys.readouterr().err
+
+
+def test_few_trees_of_a_kind_are_kept(tmp_path: Path) -> None:
+    """Those used last, and those that a publication is using."""
+    cache = CacheFolder(tmp_path)
+    for number in range(4):
+        put(tmp_path, f"unpacked/{number}/root/file", 10, 0)
+        put(tmp_path, f"unpacked/{number}/.complete", 10, 9 - number)
+    with cache.in_use():
+        assert cache.used(tmp_path / "unpacked/0/.complete")
+        cache.keep("unpacked", 2)
+        assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == ["0", "3"]
+        cache.keep("unpacked", 1)
+        assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == ["0"]
+        cache.keep("unpacked", 0)
+        assert sorted(path.name for path in (tmp_path / "unpacked").iterdir()) == ["0"]
+
+
+def test_a_whole_tree_takes_its_name_once(tmp_path: Path) -> None:
+    """What was there first stays, for it may be in use; what is not whole gives way."""
+    cache, place = CacheFolder(tmp_path), tmp_path / "unpacked" / "name"
+    for number in range(2):
+        put(tmp_path, f"new{number}/.complete", number, 0)
+    (place / "half").mkdir(parents=True)
+    cache.adopt(tmp_path / "new0", place)
+    assert sorted(path.name for path in place.iterdir()) == [".complete"]
+    cache.adopt(tmp_path / "new1", place)
+    assert (place / ".complete").stat().st_size == 0
