@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Mapping
 
 NOBODY = 65534
+# Its own processes. Read-only: what root runs has root's number in there, too, by which alone the kernel lets it set
+# /proc/sys, and bubblewrap covers that only where the folder itself can be written to.
+PROC = ("--proc", "/proc", "--remount-ro", "/proc")
 
 
 def program() -> str | None:

@@ -113,7 +113,7 @@ class Enclosed:
 def _own(room: int) -> list[str]:
     """The file systems that a program has for itself, for bubblewrap."""
     bounded = ["--size", str(room)]
-    return ["--proc", "/proc", "--dev", "/dev", *bounded, "--tmpfs", "/dev/shm", *bounded, "--tmpfs", "/tmp"]  # noqa: S108
+    return [*bubblewrap.PROC, "--dev", "/dev", *bounded, "--tmpfs", "/dev/shm", *bounded, "--tmpfs", "/tmp"]  # noqa: S108
 
 
 @cache

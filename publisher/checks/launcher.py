@@ -221,7 +221,8 @@ def _mounts(job: dict[str, Any]) -> None:
         _mount(source, f"{root}/dev/{name}", None, _BIND)
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
     with contextlib.suppress(OSError):  # a container whose own is masked may not: few programs miss it
-        _mount("proc", f"{root}/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
+        # Read-only: where root runs this, the program has root's number, by which the kernel lets it set /proc/sys.
+        _mount("proc", f"{root}/proc", "proc", _RDONLY | _NOSUID | _NODEV | _NOEXEC)
 
 
 def _read_only(source: str, place: str) -> None:

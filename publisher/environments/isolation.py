@@ -84,7 +84,7 @@ def _enclosure(work: Path) -> list[str]:
         )
     variables = {**_VARIABLES, "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"}  # noqa: S108
     command = bubblewrap.shut_in(program, variables)
-    command += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+    command += ["--ro-bind", "/usr", "/usr", *bubblewrap.PROC, "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
     for name in ("/bin", "/lib", "/lib64", "/sbin"):
         if Path(name).is_symlink():
             command += ["--symlink", str(Path(name).readlink()), name]
