@@ -6,6 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from publisher.cli import main
 from publisher.domain import ModelVersion, Outcome
 from publisher.health import Health, check
 
@@ -54,3 +57,21 @@ def test_what_cannot_be_read_is_not_well(tmp_path: Path) -> None:
         (tmp_path / "odd").write_text(text)
         assert "is not what" in check(tmp_path / "odd", HOUR, NOW)
     Health(tmp_path / "gone" / "health").polled({}, 0.1)
+
+
+def test_one_variable_names_the_file_for_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PUBLISHER_HEALTH is no unknown setting; `publisher health` reads the file that it names."""
+    path = tmp_path / "health.json"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PUBLISHER_HEALTH", str(path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("REGISTRY_URL", "127.0.0.1:9/x")
+    monkeypatch.setenv("PUBLISHER_CACHE_FOLDER", str(tmp_path / "cache"))
+    assert main(["targets"]) == 0
+    Health(path).polled({}, 0.1)
+    assert main(["health"]) == 0
+    assert "well" in capsys.readouterr().out
+    monkeypatch.delenv("PUBLISHER_HEALTH")
+    assert main(["health"]) == 2
