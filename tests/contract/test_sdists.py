@@ -82,6 +82,11 @@ try:
     seen.append("connected")
 except OSError:
     pass
+try:
+    os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)  # which the kernel lets root's number do
+    seen.append("kernel")
+except OSError:
+    pass
 seen += [key for key in os.environ if "CANARY" in key]
 seen += ["processes" for entry in os.listdir("/proc") if entry == str({pid})]
 open(os.devnull, "w")
