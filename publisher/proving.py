@@ -6,11 +6,15 @@ told in any case: the status says what was proven, what was not, and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from publisher.checks import profile, profiles
 from publisher.checks.binaries import binaries
+from publisher.checks.own_python import Roots
+from publisher.checks.prediction import prediction
 from publisher.checks.surveys import Surveys
 from publisher.checks.verdict import Verdict, grouped, sentence
 from publisher.domain import ImageSpec, Platform, Proof, Target
@@ -39,17 +43,29 @@ class Proven:
 class Proving:
     """All checks, one after the other."""
 
-    surveys: Callable[[], Surveys]  # anew for each image: what is known of its layers is large
+    cache_folder: Path | None
+    # A model may take much memory for its prediction, and all processors: so one after the other.
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, layout: Layout, target: Target, report: Report) -> Iterator[Proven]:
         """What each check says of each platform, as it is found; refuses nothing. Raises what reading layers raises."""
-        surveys = self.surveys()
+        surveys = Surveys(self.cache_folder)  # anew for each image: what is known of its layers is large
+        whole = []
         for platform, child in layouts.platforms(layout):
             report.check()
-            yield Proven(platform, binaries(layout, platform, child.digest, surveys))
+            verdict = binaries(layout, platform, child.digest, surveys)
+            yield Proven(platform, verdict)
+            if verdict.state != "failed":
+                whole.append((platform, child.digest))
             if target.profile != "default":  # which asks for nothing
                 wanted = profiles.named(target.profile)
                 yield Proven(platform, profile.after(layout, platform, child.digest, surveys, wanted))
+        roots = Roots(self.cache_folder, surveys)
+        for platform, manifest in whole:  # of an image whose programs cannot be loaded, that is what to tell
+            with self._turn:
+                report.check()
+                found = prediction(layout, platform, manifest, roots, surveys, emulate=target.emulate)
+                yield Proven(platform, found)
 
     def prove(self, layout: Layout, target: Target, report: Report) -> tuple[Proven, ...]:
         """All that `look` finds, where the target wants proof."""

@@ -23,7 +23,6 @@ from publisher.builders.layers.build import LayerBuilder
 from publisher.builders.layers.cache import Cache
 from publisher.builders.reach import Reach
 from publisher.cache_folder import CacheFolder
-from publisher.checks.surveys import Surveys
 from publisher.contexts import Contexts
 from publisher.destinations.base import Destination
 from publisher.destinations.layout import LayoutDestination
@@ -109,7 +108,7 @@ def connect(
         resolver=Resolver.load(settings.cache_folder, dict(environ)),
         builders=builders,
         memory=cache,
-        proving=Proving(partial(Surveys, settings.cache_folder)),
+        proving=Proving(settings.cache_folder),
         destination=destination,
         progress=progress,
         work_folder=settings.work_folder,

@@ -21,7 +21,7 @@ from publisher.checks.surveys import Surveys
 from publisher.checks.values import difference
 from publisher.checks.verdict import Finding, Verdict, sentence
 from publisher.domain import Platform
-from publisher.errors import BuildError
+from publisher.errors import BuildError, HostError
 from publisher.oci.layout import Layout, decode
 from publisher.redaction import redacted
 
@@ -41,6 +41,7 @@ _STAGES = {
     "predict": "fails on its own input example",
     "serialise": "gives an answer that cannot be written as JSON",
 }
+_SHUT_IN = "install bubblewrap, or allow user namespaces"
 _LOG = "`publisher --debug check` shows what it printed."
 
 
@@ -67,8 +68,10 @@ def prediction(
             return Verdict(NAME, "not looked at", example.why_not)
         emulated = bool(roots.why_not(platform, emulate=False))
         with roots.open(layout, platform, manifest, emulate=emulate) as root:
+            if not root.shut_in:  # a model is code, and this process has credentials
+                return Verdict(NAME, "not looked at", f"{root.isolation}: {_SHUT_IN}")
             return _Replay(example, root, emulated, platform, seconds).verdict()
-    except BuildError as error:
+    except (BuildError, HostError) as error:
         return Verdict(NAME, "not looked at", error.line)
 
 

@@ -161,7 +161,8 @@ def test_what_was_proven_is_told(mlflow_server: MlflowServer, place: Workplace) 
     ]
     told = mlflow_server.tags("proof-well", version)["publisher.PROOF.proof"]
     assert told.startswith("binaries ok for linux/amd64, linux/arm64")
-    assert told in place.publisher("status", "proof-well", version, "--json").stdout
+    (row,) = json.loads(place.publisher("status", "proof-well", version, "--json").stdout)["versions"]
+    assert row["proof"] == told
 
 
 def test_check_of_a_bad_one(mlflow_server: MlflowServer, place: Workplace) -> None:
