@@ -83,7 +83,6 @@ class _Replay:
     platform: Platform
     seconds: float
     findings: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
 
     def verdict(self) -> Verdict:
         script = Path(replay.__file__).read_bytes()
@@ -91,8 +90,11 @@ class _Replay:
         patience = self.seconds * (_EMULATED if self.emulated else 1)
         variables = _VARIABLES if self.emulated else {"MLFLOW_DISABLE_TELEMETRY": "true"}
         ran = self.root.run(script, arguments, environment=variables, seconds=patience)
-        _log.debug("the replay of %s ended by %s and printed: %s", self.example.folder, ran.ended, ran.said)
         told = _told(ran)
+        steps = told and told.get("seconds")
+        _log.debug(
+            "the replay ended by %s after %.1f s %s and printed: %s", ran.ended, ran.seconds, steps, ran.said
+        )
         if told is None:
             return self._ended(ran, patience)
         if nothing := told.get("nothing"):
@@ -188,7 +190,7 @@ class _Replay:
         return Verdict(NAME, "not looked at", why)
 
     def _verdict(self, state: Any, reason: str) -> Verdict:
-        return Verdict(NAME, state, reason, tuple(self.findings), tuple(self.notes))
+        return Verdict(NAME, state, reason, tuple(self.findings))
 
 
 _SERVER = (

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-RELATIVE, ABSOLUTE = (
-    1e-5,
-    1e-8,
-)  # of floats: other processors and builds of a library round the last digits differently
+# Of floats: other processors and builds of a library round the last digits differently.
+RELATIVE, ABSOLUTE = 1e-5, 1e-8
 _LONGEST = 60  # characters of a value that is shown
 
 
