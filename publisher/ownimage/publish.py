@@ -15,6 +15,7 @@ from publisher.ownimage.describe import describe, environment
 from publisher.ownimage.wheel import packed
 from publisher.pipeline import memories
 from publisher.progress import Report
+from publisher.proving import refuse
 from publisher.stages import Stages
 
 PYTHON = "3.11"  # where the target names none: the Dockerfile's
@@ -37,8 +38,8 @@ def publish(target: Target, stages: Stages, *, force: bool) -> OwnImage:
 
     A tag that holds another digest is replaced with `force` alone. Raises PublisherError.
     """
-    # A site's rules for models are not meant for the publisher: it comes as it was tested.
-    target = replace(target, constraints=(), sdist="refuse", profile="default")
+    # A site's rules for models are not meant for the publisher: it comes as it was tested, and predicts nothing.
+    target = replace(target, constraints=(), sdist="refuse", profile="default", proof="possible")
     image = f"{target.registry}/{OWN}:{__version__}"
     if target.layout_folder is None:
         parse(image)
@@ -60,7 +61,7 @@ def publish(target: Target, stages: Stages, *, force: bool) -> OwnImage:
         with destination.ahead(image) as early:
             build = builder.build(spec, folder / "build", memory, report, early.offer)
             report.stage("check")
-            stages.proving.prove(build.layout, target, report)
+            refuse(stages.proving.prove(build.layout, target, report), target)
         report.stage("push")
         digest, standing = build.layout.top.digest, destination.existing(image)
         if standing and standing != digest and not force:
