@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from publisher.builders.base import Builder, Memory
+from publisher.checks.example import EXAMPLES
 from publisher.choices import base_name, check_python, choose, environment_of, told
 from publisher.contexts import Wanted
 from publisher.describe import by_dockerfile, describe
@@ -61,7 +62,7 @@ class Preparation:
         said: tuple[str, ...] = ()
         if self.target.slim:
             with self.clock.stage("lock"):
-                locks, why = self._skinny(spec, environment)
+                locks, why = self._skinny(fetched.model, spec, environment)
             files = () if builder.by_dockerfile else (FILES,)
             if locks:
                 less = self._for(builder, fetched, replace(spec, locks=locks, slim=True), environment)
@@ -72,9 +73,13 @@ class Preparation:
             said = ("nothing is left out", *said)
         yield Form("whole", self._for(builder, fetched, spec, environment), builder, "; ".join(said))
 
-    def _skinny(self, spec: ImageSpec, environment: Environment) -> tuple[Mapping[Platform, Lock], str]:
+    def _skinny(
+        self, model: Path, spec: ImageSpec, environment: Environment
+    ) -> tuple[Mapping[Platform, Lock], str]:
         """The locks with mlflow-skinny; or none, and why mlflow stays whole, where it is there."""
         why = skinny.why_whole(environment)
+        if not any((model / name).is_file() for name in EXAMPLES):
+            why = "the model has no input example to prove less with"
         if self.target.proof == "off":
             why = "nothing is proven, because the target's proof is off"
         locks: Mapping[Platform, Lock] = {}

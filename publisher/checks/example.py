@@ -15,7 +15,7 @@ from publisher.oci import layout as layouts
 from publisher.oci.layout import READABLE_LAYERS, Layout
 
 _MODEL = "MLmodel"
-_EXAMPLES = (replay.EXAMPLE, "input_example.json")
+EXAMPLES = (replay.EXAMPLE, "input_example.json")
 # Where images have their model: ours, by the variable of the documents' Dockerfile, MLflow's own, KServe's.
 _PLACES = ("/app/model", "/opt/ml/model", "/mnt/models")
 _LOG_IT = "log it with input_example=… to have it checked"
@@ -52,7 +52,7 @@ class Example:
             return cls(why_not=several + (f" at {folders[0]}" if served else ""))
         folder = found or others[0]
         file = tree.file(f"{folder}/{_MODEL}")
-        if not any(tree.file(f"{folder}/{name}") for name in _EXAMPLES):
+        if not any(tree.file(f"{folder}/{name}") for name in EXAMPLES):
             return cls(folder, why_not=f"the model has no input example: {_LOG_IT}")
         starts = shlex.join(start.arguments) or "nothing"
         return cls(folder, file.layer if file else "", bool(served), starts[:200])
