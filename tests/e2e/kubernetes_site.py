@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.engines import machine
+from tests.engines import machine, programs
 from tests.engines.kubernetes import Kubernetes
 
 K8S = Path(__file__).parents[2] / "k8s"
@@ -31,6 +33,23 @@ class Site:
 
     def kubectl(self, *words: str, expect: int | None = 0, seconds: float = 120) -> str:
         return self.kubernetes.kubectl("--namespace", self.namespace, *words, expect=expect, seconds=seconds)
+
+    def shell(self, script: str) -> str:
+        """What a script prints in which kubectl is this cluster's, and this namespace the one by default."""
+        config = self.folder / "kubeconfig"
+        shutil.copy(self.kubernetes.kubeconfig, config)
+        folder = programs.path("kubectl").parent
+        choose = f"kubectl config set-context --current --namespace {self.namespace}\n"
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", choose + script],
+            env={"PATH": f"{folder}:{os.environ['PATH']}", "KUBECONFIG": str(config)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.kubernetes.told(self.namespace)}"
+        return done.stdout
 
     def secrets(self, accounts: Mapping[str, Mapping[str, str]] | None = None, **variables: str) -> None:
         """Both secrets, and the machine's authorities; `accounts`: user and password by registry."""

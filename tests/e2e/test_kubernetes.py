@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests import small
 from tests.e2e import notebook
-from tests.e2e.kubernetes_site import Site, site
+from tests.e2e.kubernetes_site import K8S, Site, site
 from tests.engines import bare_client, debian
 from tests.engines.kubernetes import Kubernetes
 from tests.engines.mlflow import MlflowServer
@@ -147,3 +148,13 @@ def test_a_wrong_namespace_is_named(here: Site, servers: Servers) -> None:
     """Nothing is made in a namespace that is not there."""
     said = here.apply("cronjob", servers.toml(here.kubernetes, "NONE"), expect=1, namespace="nowhere")
     assert 'namespaces "nowhere" not found' in said
+
+
+def test_the_readme_looks_whether_everything_is_there(here: Site, servers: Servers) -> None:
+    """Its fourth step, as it stands there: `publisher doctor` in the pod of the CronJob, with nothing built."""
+    here.secrets(servers.accounts)
+    here.apply("cronjob", servers.toml(here.kubernetes, "LOOK"))
+    step = re.search(r"^\*\*4\. (?:.+\n)+\n((?:    .+\n)+)", (K8S / "README.md").read_text(), re.M)
+    assert step
+    said = here.shell(step[1])
+    assert "we may push to" in said and "base image LOOK: ok" in said, said
