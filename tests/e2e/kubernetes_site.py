@@ -42,7 +42,11 @@ class Site:
         choose = f"kubectl config set-context --current --namespace {self.namespace}\n"
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", choose + script],
-            env={"PATH": f"{folder}:{os.environ['PATH']}", "KUBECONFIG": str(config)},
+            env={
+                "PATH": f"{folder}:{os.environ['PATH']}",
+                "KUBECONFIG": str(config),
+                "HOME": str(self.folder),  # kubectl keeps what it learns of a cluster there
+            },
             capture_output=True,
             text=True,
             check=False,

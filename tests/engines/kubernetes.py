@@ -51,7 +51,8 @@ class Kubernetes:
 
         It is asked again for a while where the API server is away: a test may have ended it.
         """
-        command = [str(programs.path("kubectl")), "--kubeconfig", str(self.kubeconfig), *words]
+        command = [str(programs.path("kubectl")), "--kubeconfig", str(self.kubeconfig)]
+        command += ["--cache-dir", str(self.folder / "kubectl"), *words]
         for left in range(20, -1, -1):
             done = subprocess.run(
                 command, input=stdin, capture_output=True, text=True, check=False, timeout=seconds
