@@ -80,14 +80,15 @@ def packed(folder: Path, **config: Any) -> Layout:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Runs in this interpreter, or where `own` in a process of its own, with files of this machine: not shut in."""
+    """Runs in this interpreter, or where `own` in a process of its own, with files of this machine: it says that it is
+    shut in, for these models are ours."""
 
     model: Path
     own: bool = False
     python: str = sys.executable
     paths: str = ""  # of modules that come before the others
     isolation: str = "limits alone"
-    shut_in: bool = False
+    shut_in: bool = True
 
     def why_not(self, platform: Platform, *, emulate: bool) -> str:
         return "" if platform == AMD64 or emulate else f"programs for {platform} do not run here"

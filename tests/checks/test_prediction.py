@@ -267,3 +267,14 @@ def test_a_crash_under_emulation_proves_nothing(saved: Save) -> None:
     verdict = prediction(layout, arm64, layout.top.digest, Here(folder, own=True), Surveys(), emulate=True)
     assert verdict.state == "not looked at"
     assert "look at it on a machine of linux/arm64" in verdict.reason
+
+
+def test_what_nothing_shuts_in_is_not_run(saved: Save, tmp_path: Path) -> None:
+    """A model is code, and the process that asks it has credentials: the verdict says what is missing here."""
+    folder = saved(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nreturn [1]")
+    layout = packed(folder, **SERVES)
+    amd64 = Platform("linux", "amd64")
+    verdict = prediction(layout, amd64, layout.top.digest, Here(folder, shut_in=False), Surveys())
+    assert verdict.state == "not looked at"
+    assert "install bubblewrap" in verdict.reason
+    assert not (tmp_path / "ran").exists()

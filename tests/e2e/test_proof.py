@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
 import pytest
 
 from publisher.checks.surveys import Surveys
@@ -19,11 +20,13 @@ from publisher.oci import layout_folder
 from publisher.oci.layout import BytesBlob, Descriptor, Layout, digest_of, encode
 from tests import small, wheels
 from tests.checks import elves, images
+from tests.checks.replaying import recorded, save
 from tests.e2e.conftest import NewWorkplace, Workplace
 from tests.engines import bare_client
 from tests.engines.mlflow import MlflowServer
 from tests.engines.registry import RealRegistry
 from tests.faults.index import serve_wheels
+from tests.models import pins
 
 pytestmark = [pytest.mark.engine("docker-registry"), pytest.mark.engine("mmdebstrap")]
 ABI = f"cp{sys.version_info.major}{sys.version_info.minor}"
@@ -172,3 +175,40 @@ def test_check_of_a_bad_one(mlflow_server: MlflowServer, place: Workplace) -> No
     assert f"swapped/_core.{SUFFIX}.so" in said
     assert "Install the wheel of swapped 1.0 that is for linux/arm64" in said
     assert not [key for key in mlflow_server.tags("proof-only", version) if key.startswith("publisher.")]
+
+
+def test_a_prediction_that_differs(
+    mlflow_server: MlflowServer, registry: RealRegistry, new_workplace: NewWorkplace, tmp_path: Path
+) -> None:
+    """A model that answers otherwise than was recorded is refused, with the place that differs; corrected, it goes out."""
+    rows = pandas.DataFrame({"length": [1.0, 2.5], "width": [0.5, 4.0]})
+    versions = {}
+    for name, answer in (("differs", [1.5, 6.6]), ("agrees", [1.5, 6.5])):
+        folder = save(
+            tmp_path / name, "return model_input.sum(axis=1).tolist()", rows, [1.5], **recorded(answer)
+        )
+        (folder / "requirements.txt").write_text("\n".join(pins("mlflow-skinny", "pandas")) + "\n")
+        versions[name] = _registered(mlflow_server, f"proof-{name}", folder)
+    made = new_workplace(ANSWER=f"{registry.host}/answer")
+    place = Workplace(made.folder, {"PUBLISHER_TARGETS__ANSWER__PLATFORMS": "linux/amd64"})
+    place.publisher("publish", "proof-differs", versions["differs"], expect=CheckError.exit_code)
+    reason = mlflow_server.tags("proof-differs", versions["differs"])["publisher.ANSWER.reason"]
+    assert "serving_output_example.json" in reason
+    assert "predictions[1] is 6.5, and 6.6 is recorded" in reason
+    assert bare_client.manifest(registry.host, "answer/proof-differs", f"v{versions['differs']}") is None
+    place.publisher("publish", "proof-agrees", versions["agrees"])
+    told = mlflow_server.tags("proof-agrees", versions["agrees"])["publisher.ANSWER.proof"]
+    assert "prediction ok for linux/amd64 (the model answers its input example" in told
+    assert "and as recorded; isolation: no network" in told
+
+
+def _registered(server: MlflowServer, name: str, folder: Path) -> str:
+    """A version that serves the model in `folder`."""
+    client = server.client()
+    run = client.create_run("0").info
+    client.log_artifacts(run.run_id, str(folder), "mymodel")
+    client.create_registered_model(name)
+    tags = {"EXTERNAL_TARGET_ANSWER": "true"}
+    return str(
+        client.create_model_version(name, f"{run.artifact_uri}/mymodel", run.run_id, tags=tags).version
+    )
