@@ -40,18 +40,19 @@ class Site:
         shutil.copy(self.kubernetes.kubeconfig, config)
         folder = programs.path("kubectl").parent
         choose = f"kubectl config set-context --current --namespace {self.namespace}\n"
-        done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", choose + script],
-            env={
-                "PATH": f"{folder}:{os.environ['PATH']}",
-                "KUBECONFIG": str(config),
-                "HOME": str(self.folder),  # kubectl keeps what it learns of a cluster there
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        with self.kubernetes.calm():
+            done = subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", choose + script],
+                env={
+                    "PATH": f"{folder}:{os.environ['PATH']}",
+                    "KUBECONFIG": str(config),
+                    "HOME": str(self.folder),  # kubectl keeps what it learns of a cluster there
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.kubernetes.told(self.namespace)}"
         return done.stdout
 
