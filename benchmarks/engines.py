@@ -65,7 +65,7 @@ def _measure(world: World, name: str, runs: int, emulated: bool) -> dict[str, An
         "next_seconds": statistics.median(run["seconds"] for run in following),
         "pod_seconds": pod["seconds"],
         "other_seconds": other and other["seconds"],
-        "bytes": _size(cold["image"]),
+        "bytes": size(cold["image"], _OWN),
     }
 
 
@@ -74,12 +74,14 @@ def _workplace(world: World, name: str, engine: Engine, platform_: str, **keys: 
     return world.workplace(f"engines-{name}", lines=engine.lines, keys=target, variables=engine.variables)
 
 
-def _size(image: str) -> int:
+def size(image: str, platform_: str) -> int:
     """Bytes of a platform's layers, compressed, as the registry has them."""
     host, _, rest = image.partition("/")
-    index = bare_client.of_reference(image)
-    assert index is not None, f"nothing at {image}"
-    [digest] = index.platforms.values()
+    found = bare_client.of_reference(image)
+    assert found is not None, f"nothing at {image}"
+    if "layers" in found.document:  # buildx makes no index for one platform
+        return sum(layer["size"] for layer in found.document["layers"])
+    digest = found.platforms[platform_]
     found = bare_client.manifest(host, rest.rpartition(":")[0], digest)
     assert found is not None
     return sum(layer["size"] for layer in found.document["layers"])

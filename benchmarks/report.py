@@ -12,7 +12,7 @@ from benchmarks.machine import QUIET
 
 _HEADER = ("what", "ours", "peer", "ratio", "target", "")
 _BEGIN, _END = "<!-- table: benchmarks/run.py --docs -->", "<!-- end of table -->"
-_ENGINES = "<!-- table: benchmarks/run.py --only engines --docs -->"
+_OWN = "<!-- table: benchmarks/run.py --only {} --docs -->"
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, bool]]:
@@ -136,14 +136,15 @@ def of_rows(lines: Iterable[Sequence[str]]) -> Table:
 
 
 def write_docs(
-    found: Mapping[str, Any], path: Path, of_engines: Callable[[Mapping[str, Any]], Iterable[Sequence[str]]]
+    found: Mapping[str, Any], path: Path, tables: Mapping[str, Callable[[Any], Iterable[Sequence[str]]]]
 ) -> None:
-    """Replace the tables in the document, each between its two marks."""
+    """Replace the tables in the document, each between its two marks; `tables`: of parts with one of their own."""
     text = path.read_text()
-    if engines := found.get("engines"):
-        header, *rest = of_engines(engines)
-        lines = [_cells(header), _cells(["---", *["---:"] * (len(header) - 1)]), *map(_cells, rest)]
-        text = _between(text, _ENGINES, [*lines, "", _measured(engines)])
+    for name, of in tables.items():
+        if name in found:
+            header, *rest = of(found[name])
+            lines = [_cells(header), _cells(["---", *["---:"] * (len(header) - 1)]), *map(_cells, rest)]
+            text = _between(text, _OWN.format(name), [*lines, "", _measured(found[name])])
     if any(rows(found)):
         text = _between(text, _BEGIN, _lines(found))
     path.write_text(text)
@@ -153,7 +154,10 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines = [_cells(_HEADER), "| --- | ---: | ---: | ---: | --- | --- |"]
     for *cells, target, met in rows(found):
         lines.append(_cells((*cells, target, ("met" if met else "missed") if target else "")))
-    latest = max((part for name, part in found.items() if name != "engines"), key=lambda part: part["at"])
+    latest = max(
+        (part for name, part in found.items() if name not in ("engines", "proof")),
+        key=lambda part: part["at"],
+    )
     return [*lines, "", *(f"- {note}" for note in notes(found)), "", _measured(latest)]
 
 

@@ -10,19 +10,23 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import cold, engines, following, machine, peers, poll, report, sharing, start, startup
+from benchmarks import cold, engines, following, machine, peers, poll, proof, report, sharing, start, startup
 from benchmarks.world import world
 from tests.engines import programs
 
 HERE = Path(__file__).parent
-PARTS = ("cold", "next", "start", "sharing", "startup", "poll", "engines")
+TABLES: dict[str, Callable[[dict[str, Any]], Iterable[Sequence[str]]]] = {
+    "engines": engines.rows,
+    "proof": proof.rows,
+}  # parts with a table of their own
+PARTS = ("cold", "next", "start", "sharing", "startup", "poll", "engines", "proof")
 
 
 def main() -> int:
@@ -45,13 +49,14 @@ def main() -> int:
                 found[part] |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": facts}
                 _write(path, found)  # after each part: an hour's work is not lost to the last one
     console.print(report.table(found))
-    if "engines" in found:
-        console.print(report.of_rows(engines.rows(found["engines"])))
+    for name, of in TABLES.items():
+        if name in found:
+            console.print(report.of_rows(of(found[name])))
     for note in report.notes(found):
         console.print(f"[dim]{note}[/]")
     console.print(f"every run: {path}")
     if options.docs:
-        report.write_docs(found, HERE.parent / "docs" / "benchmarks.md", engines.rows)
+        report.write_docs(found, HERE.parent / "docs" / "benchmarks.md", TABLES)
     return 0
 
 
@@ -60,6 +65,11 @@ def _measure(part: str, place: Any, options: argparse.Namespace, before: dict[st
         made = before.get("cold")
         images = (made["ours"][0]["image"], made["peer_amd64"]["image"]) if made else None
         return start.measure(place, runs=options.runs or 5, images=images)
+    if part == "proof":
+        made = before.get("cold")
+        return proof.measure(
+            place, runs=options.runs or 3, documents=made["peer_amd64"]["image"] if made else None
+        )
     if part == "poll":
         (place.folder / "poll").mkdir()
         return poll.measure(place.folder / "poll", place.command, runs=options.runs or 3)
