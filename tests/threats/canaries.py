@@ -94,12 +94,10 @@ def watched(root: int) -> Iterator[Processes]:
 
 
 def _descendants(root: int) -> list[int]:
-    parents: dict[int, int] = {}
-    for name in (path.name for path in Path("/proc").iterdir()):
-        if name.isdigit():
-            with suppress(OSError, ValueError, IndexError):
-                parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
     found = [root]
     for pid in found:  # grows while it is walked
-        found += [child for child, parent in parents.items() if parent == pid and child not in found]
+        with suppress(OSError):  # it has ended
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                children = map(int, (task / "children").read_text().split())
+                found += [child for child in children if child not in found]
     return found
