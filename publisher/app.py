@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from publisher import manual, ownimage, scratch, side_by_side, status
+from publisher import manual, one_platform, ownimage, scratch, side_by_side, status
 from publisher.checking import Checked, check
+from publisher.cluster.jobs import Work
+from publisher.cluster.results import Result
 from publisher.context_folder import RenderedContext, bring
 from publisher.decide import decide, is_yes, told_twice, why_not_asked
 from publisher.doctor import Check, doctor
 from publisher.domain import Decision, ModelVersion, Outcome, Platform, Status, Target
-from publisher.errors import ArtifactError, PublisherError, SettingsError
+from publisher.errors import ArtifactError, EngineError, PublisherError, SettingsError
 from publisher.explain import Explanation, explain
 from publisher.manual import Change
 from publisher.naming import image_name
@@ -179,6 +181,21 @@ class App:
                 hint=f"Name one: --target {names}.",
             )
         return bring(found, chosen[0], self.stages, folder, force=force)
+
+    def build_platform(
+        self, name: str, version: str, target: str, platform: Platform, key: str, *, force: bool
+    ) -> Result:
+        """One platform by itself, for the publisher that has made `key` of what it wants. Records nothing."""
+        found = self.stages.source.get(name, version)
+        (chosen,) = self._named([target])
+        work = Work(found, chosen, platform, chosen.deadline or self.stages.deadline, force)
+        if work.key != key:
+            raise EngineError(
+                f"{found} for {target} is not here what it is for the publisher that made this Job",
+                hint="Its tags have changed meanwhile, or the Job's settings or release differ: it has to have the "
+                "same ConfigMap and image.",
+            )
+        return one_platform.build(work, self.stages)
 
     def own_image(self, target: str | None, platforms: Sequence[Platform], *, force: bool) -> OwnImage:
         """Publish the image of this publisher itself to a target, by default the only one, for its platforms."""

@@ -16,7 +16,7 @@ from publisher.progress import Report, subject_of
 from publisher.proving import Proven, refuse
 from publisher.running import Watch
 from publisher.slimming import Choice
-from publisher.stages import Clock, Stages
+from publisher.stages import Clock, Stages, memories
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def check(version: ModelVersion, target: Target, stages: Stages) -> Checked:
     image, subject = image_name(target, version), subject_of(version, target.name)
     watch = Watch(stages.running, target.deadline or stages.deadline)
     clock = Clock(Report(stages.progress, subject, watch.check), watch)
-    memory = [place for place in (stages.memory, stages.destination(target).memory()) if place]
+    memory = memories(stages, stages.destination(target))
     own = scratch.below(stages.work_folder)
     with stages.holding(), tempfile.TemporaryDirectory(dir=own.folder) as made:
         folder = Path(made)

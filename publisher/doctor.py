@@ -15,6 +15,7 @@ from typing import Any, Literal
 import uv
 
 from publisher import scratch
+from publisher.cluster.jobs import Work
 from publisher.describe import by_dockerfile
 from publisher.domain import BaseImage, Context, Environment, ModelVersion, Target
 from publisher.errors import EngineError, HostError, PublisherError
@@ -62,6 +63,8 @@ def doctor(stages: Stages, targets: Sequence[Target], mlflow: str, cache_folder:
         if target.cache:
             yield run("cache repository", target.name, partial(_cache, stages, target), warn=True)
         yield run("base image", target.name, partial(_base, stages, target))
+        if stages.fan:
+            yield run("Kubernetes", target.name, partial(_jobs, stages, target))
     yield run("package index", "uv", lambda: _index(stages, targets))
     for title, folder in (("cache_folder", cache_folder), ("work_folder", _work_folder(stages))):
         yield run("disk", title, partial(_disk, folder, title))
@@ -105,6 +108,12 @@ def _failed(topic: str, subject: str, fault: PublisherError, *, warn: bool) -> C
 def _registry(stages: Stages, target: Target) -> str:
     stages.destination(target).check(_image(target))
     return f"we may push to {target.registry}"
+
+
+def _jobs(stages: Stages, target: Target) -> str:
+    if stages.fan is None or target.layout_folder is not None:
+        return "no Job is needed: images for a folder are built here"
+    return stages.fan().check(target, Work(_MODEL, target, target.platforms[0]))
 
 
 def _cache(stages: Stages, target: Target) -> str:

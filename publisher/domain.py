@@ -113,6 +113,7 @@ class Target:
     emulate: bool = False  # whether predictions for other processors are replayed by emulation
     profile: str = "default"  # what the place that runs the image accepts: a name, or the path of a file
     slim: bool = False  # whether what serving never needs is left out
+    job_template: str = "publisher-build"  # the CronJob by which Jobs are made that build for this target
 
     def base_for(self, minor: str) -> str | None:
         """The name of the base image for Python `minor` ("": the model does not say); None: there is none."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from publisher import scratch
 from publisher.builders.base import Build, Memory
 from publisher.builders.dockerfile import CONTEXT, made_from
+from publisher.cluster.jobs import Work
 from publisher.destinations.base import Destination, Early
 from publisher.domain import ImageSpec, ModelVersion, Outcome, Target
 from publisher.errors import StoppedError, TagConflictError
@@ -26,7 +27,8 @@ from publisher.recording import Record
 from publisher.redaction import redacted
 from publisher.running import Watch
 from publisher.slimming import Choice, Form
-from publisher.stages import Clock, Stages
+from publisher.spreading import Made, spread
+from publisher.stages import Clock, Stages, memories
 from publisher.tagging import Tagged, Tagger
 
 _log = logging.getLogger(__name__)
@@ -89,11 +91,6 @@ def _publish(
     return replace(outcome, seconds=clock.seconds)
 
 
-def memories(stages: Stages, destination: Destination) -> list[Memory]:
-    """Where earlier builds are found: on this machine first."""
-    return [place for place in (stages.memory, destination.memory()) if place]
-
-
 def retag(version: ModelVersion, target: Target, stages: Stages) -> Outcome:
     """Bring the extra tags of a version that is published already up to date. Raises nothing."""
     report = Report(stages.progress, subject_of(version, target.name))
@@ -123,6 +120,11 @@ class _Work:
     ) -> Outcome:
         """The whole way. `claimed` returns when the status says that we are at it; `published` begins to write
         that this digest is there, what was proven of it, and its extra tags."""
+        if self.stages.fan and self.target.layout_folder is None:  # no pod reaches a folder of this machine
+            claimed()
+            work = Work(self.version, self.target, self.target.platforms[0], self.clock.watch.limit, force)
+            made = spread(work, self.image, self.stages, self.clock, self.stages.fan())
+            return self._release(made, published, force=force)
         report, destination = self.clock.report, self.stages.destination(self.target)
         memory = memories(self.stages, destination)
         choice = Choice(report.note)
@@ -131,7 +133,7 @@ class _Work:
                 spec = form.spec
                 if spec.context and not force and (digest := self._same(spec, destination)):
                     # A publisher that ended between tag and status has built it: another run would not give the same bytes.
-                    return self._finish(spec, digest, _TAKEN_OVER, published, force=force)
+                    return self._finish(digest, _TAKEN_OVER, published, force=force)
                 build = self._build(form, memory, self.folder / f"build-{number}", early)
                 with self.clock.stage("check"):
                     proven = self.stages.proving.prove(build.layout, self.target, report)
@@ -139,28 +141,41 @@ class _Work:
                     break
                 shutil.rmtree(self.folder / f"build-{number}")
             refuse(proven, self.target)
-        proofs = tuple(each.proof for each in proven)
-        digest = build.layout.top.digest
+        made = Made(
+            build.layout,
+            tuple(each.proof for each in proven),
+            choice.said,
+            frozenset(early.there),
+            [*build.remember, *self.stages.bases.found],
+            early.sent,
+            build.downloaded,
+        )
+        return self._release(made, published, force=force)
+
+    def _release(
+        self, made: Made, published: Callable[[str, str, Tagged], Future[None]], *, force: bool
+    ) -> Outcome:
+        """Push, tag and record."""
+        layout, destination = made.layout, self.stages.destination(self.target)
+        digest = layout.top.digest
         with self.clock.stage("push"):
             standing = destination.existing(self.image)
             if standing and standing != digest and not force:
                 raise self._conflict(standing, digest)
-            pushed = destination.push(build.layout, self.image, report, early.there)
+            pushed = destination.push(layout, self.image, self.clock.report, made.there)
         with self.clock.stage("tag"):
             if standing != digest:
-                destination.tag(build.layout, self.image)
-        kept = [*build.remember, *self.stages.bases.found]
+                destination.tag(layout, self.image)
         done = self._finish(
-            spec,
             digest,
-            "; ".join(filter(None, (told(proofs), choice.said))),
+            "; ".join(filter(None, (told(made.proofs), made.said))),
             published,
-            lambda: destination.remember(self.image, build.layout, kept),
+            lambda: destination.remember(self.image, layout, made.kept),
             force=force,
         )
-        sent = pushed.sent + early.sent
-        reason = "; ".join(filter(None, (done.reason, choice.said)))
-        return replace(done, sent=sent, downloaded=build.downloaded, proof=proofs, reason=reason)
+        sent = pushed.sent + made.sent
+        reason = "; ".join(filter(None, (done.reason, made.said)))
+        return replace(done, sent=sent, downloaded=made.downloaded, proof=made.proofs, reason=reason)
 
     def _build(self, form: Form, memory: list[Memory], folder: Path, early: Early) -> Build:
         folder.mkdir()
@@ -171,7 +186,6 @@ class _Work:
 
     def _finish(
         self,
-        spec: ImageSpec,
         digest: str,
         proof: str,
         published: Callable[[str, str, Tagged], Future[None]],
@@ -188,7 +202,7 @@ class _Work:
             written = published(digest, proof, extra)
             meanwhile()
             written.result()
-        platforms = ", ".join(map(str, spec.platforms))
+        platforms = ", ".join(map(str, sorted(self.target.platforms)))
         reason = "; ".join(filter(None, (f"published for {platforms}", extra.reason)))
         return Outcome(
             self.version, self.target.name, "published", reason, self.image, digest, tags=extra.held

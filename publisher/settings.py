@@ -61,6 +61,9 @@ class Settings:
     kaniko: str = "auto"
     kaniko_executor: Path = Path("/kaniko/executor")
     kaniko_image: str = "gcr.io/kaniko-project/executor:v1.24.0"
+    executor: str = "here"
+    kubernetes_namespace: str | None = None  # None: the publisher's own
+    kubernetes_patience: timedelta = timedelta(minutes=5)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -146,6 +149,9 @@ def load(
         kaniko=keys.kaniko,
         kaniko_executor=keys.kaniko_executor,
         kaniko_image=keys.kaniko_image,
+        executor=keys.executor,
+        kubernetes_namespace=keys.kubernetes_namespace,
+        kubernetes_patience=keys.kubernetes_patience,
     )
 
 

@@ -23,6 +23,7 @@ BASE = "docker.io/library/python:{python}-slim"
 _Digits = BeforeValidator(lambda value: str(value) if type(value) is int else value)
 _Folder = AfterValidator(lambda path: path and path.expanduser())
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_KUBERNETES = r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$"
 
 
 class TargetKeys(BaseModel):
@@ -104,6 +105,11 @@ class TargetKeys(BaseModel):
         images.DEFAULTS["profile"], description=profiles.EXPECTED
     )
     slim: bool = Field(images.DEFAULTS["slim"], description="true or false")
+    job_template: str = Field(
+        images.DEFAULTS["job_template"],
+        pattern=_KUBERNETES,
+        description="the name of a CronJob of Kubernetes",
+    )
 
 
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -160,6 +166,13 @@ class Keys(BaseSettings):
     kaniko_executor: Path = Field(Path("/kaniko/executor"), description="the path of kaniko's executor")
     kaniko_image: Annotated[str, AfterValidator(images.reference_of)] = Field(
         "gcr.io/kaniko-project/executor:v1.24.0", description="an image reference"
+    )
+    executor: Literal["here", "kubernetes"] = Field("here", description="here or kubernetes")
+    kubernetes_namespace: str | None = Field(
+        None, pattern=_KUBERNETES, description="the name of a namespace of Kubernetes"
+    )
+    kubernetes_patience: Annotated[Any, PlainValidator(values.duration)] = Field(
+        "5m", validate_default=True, description=DURATION
     )
     targets: dict[TargetName, TargetKeys] = Field(
         default_factory=dict, description="tables [targets.NAME], NAME of letters, digits, - and _"

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from publisher.builders.base import Builder, Memory
 from publisher.builders.bases import Bases
@@ -19,6 +20,9 @@ from publisher.progress import Progress, Report
 from publisher.proving import Proving
 from publisher.running import Running, Watch
 from publisher.sources.base import Source
+
+if TYPE_CHECKING:  # it needs the extra `kubernetes`
+    from publisher.cluster.fan import Fan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,14 @@ class Stages:
     now: Callable[[], datetime]
     running: Running = field(default_factory=Running)
     deadline: timedelta | None = None  # of targets that have none
+    fan: Callable[[], Fan] | None = None  # who has images built elsewhere; None: they are built here
     # While this lasts, the cache of this machine loses nothing that is used.
     holding: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def memories(stages: Stages, destination: Destination) -> list[Memory]:
+    """Where earlier builds are found: on this machine first."""
+    return [place for place in (stages.memory, destination.memory()) if place]
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ _FIRST = ("registry", "image", "platforms", "base", "builder", "python", "resolv
 # How a target is chosen, what else points to an image, and how its registry is reached.
 _NO_IMAGE = frozenset(
     {"deadline", "name", "tag", "cache", "insecure", "tags"}
-    | {"ca_file", "token_realms", "chunk_size", "api_path", "engine_cache"}
+    | {"ca_file", "token_realms", "chunk_size", "api_path", "engine_cache", "job_template"}
 )
 _LATER = tuple(
     (field.name, field.default) for field in fields(Target) if field.name not in _NO_IMAGE.union(_FIRST)

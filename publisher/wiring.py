@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache as once
 from functools import partial
+from typing import TYPE_CHECKING
 
 from publisher import folders, machine, scratch
 from publisher.admission import Admission, for_builds, publications
@@ -45,6 +47,11 @@ from publisher.settings import Settings
 from publisher.sources.mlflow import MlflowSource
 from publisher.stages import Stages
 
+if TYPE_CHECKING:
+    from publisher.cluster.fan import Fan
+
+_WAITED = 16  # publications at once whose images are built elsewhere: they only wait
+
 
 @contextmanager
 def connect(
@@ -52,10 +59,13 @@ def connect(
     environ: MutableMapping[str, str],
     progress: Progress,
     running: Running | None = None,
+    *,
+    fan_out: bool = True,
 ) -> Iterator[App]:
     """The whole house for one run. Nothing is asked of the network yet.
 
-    `running`: what the process is at, where runs follow one another.
+    `running`: what the process is at, where runs follow one another. `fan_out`: images may be built elsewhere, as the
+    settings say.
     """
     redacted.learn_environment(environ)
     reached = access.of_targets(settings.targets)
@@ -67,7 +77,9 @@ def connect(
     indexes = [Index.load(environ, target.index) for target in settings.targets]
     at_indexes = partial(prepare, indexes=indexes, environ=environ)
     memory = settings.memory or machine.memory()
-    parallel = settings.parallel or publications(machine.processors(), memory)
+    elsewhere = fan_out and settings.executor == "kubernetes"
+    alone = publications(machine.processors(), memory)
+    parallel = settings.parallel or (_WAITED if elsewhere else alone)
     layers = LayerBuilder(
         images, bases, cache, prepare=at_indexes, admission=Admission(for_builds(memory, parallel))
     )
@@ -116,8 +128,17 @@ def connect(
         running=running or Running(),
         deadline=settings.deadline,
         holding=CacheFolder(settings.cache_folder).in_use,
+        fan=once(partial(_fan, settings)) if elsewhere else None,
     )
     yield App(settings, stages, parallel)
+
+
+def _fan(settings: Settings) -> Fan:
+    """Who has images built elsewhere."""
+    from publisher.cluster.api import Api  # noqa: PLC0415 - the client takes two seconds, and is an extra
+    from publisher.cluster.fan import Fan  # noqa: PLC0415
+
+    return Fan(Api.connect(settings.kubernetes_namespace), settings.kubernetes_patience)
 
 
 def _engines(settings: Settings, environ: Mapping[str, str], reach: Reach) -> Iterator[Engine]:

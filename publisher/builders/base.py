@@ -23,6 +23,7 @@ class Remembered:
     key: str
     document: Mapping[str, Any]
     layers: tuple[Descriptor, ...] = ()
+    newest: bool = False  # whether it takes the place of what the key became before
 
 
 class Memory(Protocol):

@@ -16,6 +16,7 @@ import typer
 from publisher import __version__, exits
 from publisher.cli import (
     base_image,
+    build_platform,
     cache,
     check,
     doctor,
@@ -135,6 +136,7 @@ COMMANDS: dict[str, ModuleType] = {
 for _name, _module in COMMANDS.items():
     app.command(_name, epilog=_examples(*_module.EXAMPLES))(_module.command)
 app.command("publish-models", hidden=True)(publish.as_environment_says)
+app.command("build-platform", hidden=True)(build_platform.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

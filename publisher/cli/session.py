@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from publisher import logs
 from publisher.display import TerminalProgress
@@ -50,11 +50,17 @@ def connected(given: Options, settings: Settings, *, json: bool) -> Iterator[App
         yield stack.enter_context(wiring.connect(settings, os.environ, listener))
 
 
+class Connect(Protocol):
+    """`fan_out`: images may be built elsewhere, as the settings say."""
+
+    def __call__(self, *, fan_out: bool = True) -> AbstractContextManager[App]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Interruptible:
     """Work that SIGTERM and Ctrl-C end at its next stage."""
 
-    connect: Callable[[], AbstractContextManager[App]]
+    connect: Connect
     progress: Progress
     running: Running
     signals: Signals
@@ -71,10 +77,10 @@ def interruptible(
     """`also` hears of the progress, too."""
     running = Running()
 
-    def connect() -> AbstractContextManager[App]:
+    def connect(*, fan_out: bool = True) -> AbstractContextManager[App]:
         from publisher import wiring
 
-        return wiring.connect(settings, os.environ, listener, running)
+        return wiring.connect(settings, os.environ, listener, running, fan_out=fan_out)
 
     with progress(given, settings, json=json) as shown:
         listener = Both(shown, also) if also else shown

@@ -57,6 +57,10 @@ class Destination(Protocol):
         no annotations."""
         ...
 
+    def read(self, image: str, digest: str) -> Layout | None:
+        """The manifest `digest` in the image's repository with all that is below it; None where it is not there."""
+        ...
+
     def also(self, image: str, digest: str, name: str) -> None:
         """Put the manifest `digest`, which the image's repository has, under `name` of that repository too."""
         ...

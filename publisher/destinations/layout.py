@@ -61,6 +61,12 @@ class LayoutDestination:
         found = layout_folder.read(self.folder, digest=digest)
         return annotations_of(found.manifests[digest], lambda _: found.config(digest))
 
+    def read(self, image: str, digest: str) -> Layout | None:
+        try:
+            return layout_folder.read(self.folder, digest=digest)
+        except BuildError:
+            return None
+
     def also(self, image: str, digest: str, name: str) -> None:
         layout_folder.write(layout_folder.read(self.folder, digest=digest), self.folder, [self._name(name)])
 

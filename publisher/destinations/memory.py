@@ -44,7 +44,7 @@ class RegistryMemory:
     def keep(self, one: Remembered, layout: Layout, source: Repository, jobs: int) -> None:
         """Leave `one`, whose blobs are in `layout` and in the repository `source` already. Raises RegistryError."""
         cache = self.repository
-        if self.registries.at(cache.host).head_manifest(cache.name, one.key):
+        if not one.newest and self.registries.at(cache.host).head_manifest(cache.name, one.key):
             return
         document = json.dumps(one.document, sort_keys=True)
         diff_ids = [entry["diff_id"] for entry in one.document.get("layers", [])]

@@ -16,7 +16,8 @@ from publisher.destinations.base import Early, annotations_of
 from publisher.destinations.memory import RegistryMemory
 from publisher.errors import BuildError, PublisherError, RegistryError
 from publisher.naming import parse
-from publisher.oci.layout import Descriptor, Layout, decode_small
+from publisher.oci import layout as layouts
+from publisher.oci.layout import Descriptor, Layout, RemoteBlob, decode_small
 from publisher.oci.push import Ahead, Pushed, push, tag
 from publisher.oci.reference import Repository
 from publisher.oci.registry import Registries
@@ -134,6 +135,21 @@ class RegistryDestination:
                 return decode_small(stream)
 
         return annotations_of(found[1], config) if found else {}
+
+    def read(self, image: str, digest: str) -> Layout | None:
+        found, repository = self._manifest(image, digest), parse(image).repository
+        if found is None:
+            return None
+        registry = self.registries.at(repository.host)
+
+        def manifest(wanted: str) -> bytes:
+            answer = found if wanted == digest else registry.get_manifest(repository.name, wanted)
+            if answer is None:
+                raise RegistryError(f"{repository} lacks the manifest {wanted} that {digest} names")
+            return answer[1]
+
+        blob = self.registries.open_blob
+        return layouts.collect(found[0], manifest, lambda each: RemoteBlob(repository, each, blob))
 
     def also(self, image: str, digest: str, name: str) -> None:
         found, other = self._manifest(image, digest), parse(name)

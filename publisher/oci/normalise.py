@@ -93,6 +93,12 @@ def _indexed(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
         blobs[named.digest] = BytesBlob(config)
         blobs |= {each.digest: blob for each, blob in part.layers}
         sizes |= {each.digest: each.size for each in (named, *(each for each, _ in part.layers))}
+    top, index = index_of(children, annotations)
+    return Layout(top, {**manifests, top.digest: index}, blobs, sizes)
+
+
+def index_of(children: Sequence[Descriptor], annotations: Mapping[str, str]) -> tuple[Descriptor, bytes]:
+    """The index that names `children`, in their order."""
     index = encode(
         {
             "schemaVersion": 2,
@@ -101,8 +107,7 @@ def _indexed(parts: Sequence[Part], annotations: Mapping[str, str]) -> Layout:
             "annotations": annotations,
         }
     )
-    top = Descriptor.of(INDEX, index)
-    return Layout(top, {**manifests, top.digest: index}, blobs, sizes)
+    return Descriptor.of(INDEX, index), index
 
 
 def _docker(part: Part, annotations: Mapping[str, str]) -> Layout:

@@ -13,10 +13,9 @@ from publisher.errors import EngineError, SettingsError, TagConflictError
 from publisher.naming import OWN, parse
 from publisher.ownimage.describe import describe, environment
 from publisher.ownimage.wheel import packed
-from publisher.pipeline import memories
 from publisher.progress import Report
 from publisher.proving import refuse
-from publisher.stages import Stages
+from publisher.stages import Stages, memories
 
 PYTHON = "3.11"  # where the target names none: the Dockerfile's
 _BUILDER = "layers"
