@@ -110,6 +110,26 @@ def test_pods_differ_in_little() -> None:
     assert common("cronjob") == common("deployment")
 
 
+def test_builds_run_in_the_same_pod_without_rights() -> None:
+    """The template of Jobs is the publisher's pod, by another account; only the publisher's own pod has a token."""
+    folder = K8S / "components/fan-out"
+    (template,) = yaml.safe_load_all((folder / "template.yaml").read_text())
+    (build,) = pods([template])
+    cronjob = yaml.safe_load((K8S / "overlays/cronjob/cronjob.yaml").read_text())
+    (publisher_pod,) = pods([cronjob])
+    assert build.pop("serviceAccountName") == "publisher-build"
+    publisher_pod.pop("serviceAccountName")
+    own, base = build["containers"][0], publisher_pod["containers"][0]
+    assert own["env"].pop(0) == {"name": "PUBLISHER_EXECUTOR", "value": "here"}
+    for container in (own, base):
+        del container["args"]
+    assert build == publisher_pod
+    assert template["spec"]["suspend"] is True
+    role, *_ = yaml.safe_load_all((folder / "rights.yaml").read_text())
+    allowed = {verb for rule in role["rules"] for verb in rule["verbs"]}
+    assert allowed == {"create", "list", "watch", "delete", "get"}
+
+
 def test_settings_are_settings() -> None:
     """Each publisher.toml below k8s/ is one that the publisher takes."""
     files = list(K8S.rglob("publisher.toml"))

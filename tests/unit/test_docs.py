@@ -88,6 +88,9 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "buildkit": "tcp://buildkit:1234",
         "kaniko": "podman",
         "kaniko_image": "quay.io/b/executor:v1",
+        "executor": "kubernetes",
+        "kubernetes_namespace": "builds",
+        "kubernetes_patience": "1m",
     }
     base = {"MLFLOW_TRACKING_URI": "http://a", "PUBLISHER_TARGETS__X__REGISTRY": "quay.io/a"}
     before = load({}, base)
@@ -125,6 +128,7 @@ def test_every_documented_variable_sets_its_key(tmp_path: Path, monkeypatch: pyt
         "emulate": "true",
         "profile": "kserve",
         "slim": "true",
+        "job_template": "large",
         "ca_file": certifi.where(),
         "token_realms": "auth.example.org",
         "chunk_size": "32MiB",
