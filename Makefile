@@ -41,7 +41,7 @@ lint: venv ## format, lint, types, and which part may import which
 # The image's packages are pinned with their hashes, so that the same checkout makes the same image on any day.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 lock: venv ## the packages of the publisher's own image, as of today
-	$(LOCK) pyproject.toml --extra domino --extra s3 --output-file publisher/ownimage/requirements.txt
+	$(LOCK) pyproject.toml --extra domino --extra kubernetes --extra s3 --output-file publisher/ownimage/requirements.txt
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(LOCK) --output-file publisher/ownimage/build-requirements.txt -
 

@@ -13,7 +13,7 @@ from publisher.environments.requirements import Listed
 from publisher.naming import OWN
 from publisher.ownimage.wheel import OUTSIDE, scripts
 
-EXTRAS = ("domino", "s3")  # `make lock` names the same
+EXTRAS = ("domino", "kubernetes", "s3")  # `make lock` names the same
 USER = 10001
 _LOCK = "requirements.txt"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the same publisher makes the same image on any day
