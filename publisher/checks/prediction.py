@@ -119,12 +119,16 @@ class _Replay:
             wrong = conforming.fault(first, outputs) if outputs else ""
         except ValueError as error:
             wrong = f"the signature's outputs cannot be read: {error}"
-        if wrong:
+        asked = _line(told.get("asked") or "predict")
+        if wrong and asked == "predict":
             self._find(
                 f"answers otherwise than its signature says: {_line(wrong)}",
                 "Log the model with the signature of what it answers (infer_signature).",
             )
         valid = "as its signature says" if outputs else "and has no signature to hold it to"
+        if wrong and asked != "predict":
+            # Whatever pyfunc_predict_fn says, MLflow infers the signature from what `predict` answers.
+            valid = f"by {asked}, to which its signature, inferred from predict, does not hold it"
         if told.get("recorded") is None:
             return f"{valid}; none is recorded to compare it with"
         try:

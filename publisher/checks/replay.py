@@ -64,6 +64,7 @@ def replay(mode, folder, told):
     told["stage"] = "example"
     signature = getattr(model.metadata, "signature", None)
     told["outputs"] = (signature.to_dict() if signature else {}).get("outputs")
+    told["asked"] = (model.metadata.flavors.get("python_function") or {}).get("predict_fn") or "predict"
     told["differs"] = different(model.metadata, folder)
     told["recorded"] = recorded = small(os.path.join(folder, RECORDED), ANSWER)
     body = example(model.metadata, folder)

@@ -64,6 +64,22 @@ def test_answers_that_are_as_the_signature_says(saved: Save, body: str, example:
     assert (verdict.state, "and as recorded" in verdict.reason) == ("ok", True), verdict
 
 
+def test_a_signature_of_another_function(tmp_path: Path) -> None:
+    """MLflow infers it from `predict`, also where the model is logged to answer by another: that is no fault of it."""
+    import mlflow  # noqa: PLC0415 - takes seconds
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    model = LogisticRegression().fit(ROWS, [0, 1])
+    mlflow.sklearn.save_model(
+        model, str(tmp_path / "model"), input_example=ROWS, pyfunc_predict_fn="predict_proba"
+    )
+    verdict = look(tmp_path / "model")
+    assert verdict.state == "ok", verdict
+    assert (
+        "by predict_proba, to which its signature, inferred from predict, does not hold it" in verdict.reason
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "outputs", "said"),
     [

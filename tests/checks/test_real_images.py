@@ -152,7 +152,7 @@ def test_inspect_refuses_a_broken_image(tmp_path: Path, build: Build, registry: 
     push_layout(tmp_path / "image", registry.host, "team/broken", "v1")
     name = f"{registry.host}/team/broken:v1"
     shown = inspect(tmp_path, name, expect=24)
-    assert "binaries: failed, 1 findings" in shown
+    assert "binaries: failed, 1 finding" in shown
     assert "_cext.cpython-3" in shown
     assert "Install the wheel of kiwisolver 1.4.8 that is for linux/arm64" in shown
     (found,) = json.loads(inspect(tmp_path, name, "--json", expect=24))["platforms"]

@@ -60,6 +60,7 @@ def test_what_is_written_and_told(
         "    MLmodel",
         "    python_env.yaml",
         "    requirements.txt",
+        "    run.py",
         "  Dockerfile",
         "  create_docker_image.sh",
     ]

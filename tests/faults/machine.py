@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import FOREIGN
 
-STAGES = ("fetch", "lock", "build", "push", "tag", "record")
+STAGES = ("fetch", "lock", "build", "check", "push", "tag", "record")
 SECONDS = 120  # none of these publications takes a tenth of it
 
 
