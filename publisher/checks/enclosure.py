@@ -3,7 +3,9 @@
 bubblewrap    namespaces, made by bubblewrap: the image is all that there is, and cannot be written to; no network
 namespaces    the same, made by launcher.py, where bubblewrap is missing or cannot mount /proc (containers)
 chroot        root in a container without the right to namespaces: the image is all that there is, and it is run by
-              nobody; the network is the machine's
+              nobody; no network and no signals to others (a seccomp filter)
+landlock      anybody else, as in a restricted pod: of this machine's files it reads only the image's, at their place on
+              this machine; no network, no tracing of and no signals to others (Landlock and a seccomp filter)
 limits        none of these: limits alone
 """
 
@@ -24,14 +26,16 @@ from publisher.checks import supervised
 from publisher.domain import MACHINES, Platform
 from publisher.errors import HostError
 
-Way = Literal["bubblewrap", "namespaces", "chroot", "limits"]
-WAYS: tuple[Way, ...] = ("bubblewrap", "namespaces", "chroot", "limits")
+Way = Literal["bubblewrap", "namespaces", "chroot", "landlock", "limits"]
+WAYS: tuple[Way, ...] = ("bubblewrap", "namespaces", "chroot", "landlock", "limits")
+MAPPED: tuple[Way, ...] = ("landlock", "limits")  # the image's files are where they were unpacked
 EMULATOR = "dev/emulator"  # where a program of the image sees it
 
 _TOLD: Mapping[Way, str] = {
     "bubblewrap": "no network, its own processes and read-only files (bubblewrap)",
     "namespaces": "no network, its own processes and read-only files (namespaces)",
-    "chroot": "its own files, as nobody; not shut in: it has this machine's network",
+    "chroot": "no network, its own read-only files, as nobody (chroot and seccomp)",
+    "landlock": "no network, of this machine's files only its own, which are read-only (Landlock and seccomp)",
     "limits": "not shut in: it sees this machine's files and network",
 }
 _PROCESSES = 1000
@@ -64,7 +68,7 @@ class Enclosed:
         self, command: Sequence[str], variables: Mapping[str, str], workdir: str, seconds: float
     ) -> supervised.Ran:
         """Run `command`, as the enclosure sees it. Raises HostError where it cannot be started."""
-        processors = machine.processors()
+        processors, emulators = machine.processors(), [self.emulator] if self.emulator else []
         job: dict[str, Any] = {
             "way": self.way,
             "root": str(self.root),
@@ -79,6 +83,10 @@ class Enclosed:
             "memory": self.memory,
             "room": min(_ROOM, self.memory // 4),
             "processes": _PROCESSES,
+            "readable": [
+                str(each) for each in (self.root, *(source for source, _ in self.joints), *emulators)
+            ],
+            "writable": [str(self.root / "tmp")],
             "limits": {
                 "CORE": 0,
                 "FSIZE": _FILE,
@@ -95,7 +103,7 @@ class Enclosed:
     def _emulated(self) -> list[str]:
         if not self.emulator:
             return []
-        return [self.emulator if self.way == "limits" else f"/{EMULATOR}"]
+        return [self.emulator if self.way in MAPPED else f"/{EMULATOR}"]
 
     def _wrapped(self, job: Mapping[str, Any]) -> dict[str, Any]:
         program = bubblewrap.program() or "bwrap"
@@ -126,8 +134,8 @@ def _works(way: Way) -> bool:
     """Whether the Python that runs here starts that way, with this machine's files as those of an image."""
     if way == "limits":
         return True
-    if way == "chroot":
-        return os.geteuid() == 0
+    if way == "chroot" and os.geteuid():
+        return False
     if sys.platform != "linux" or (way == "bubblewrap" and bubblewrap.program() is None):
         return False
     with tempfile.TemporaryDirectory() as folder:

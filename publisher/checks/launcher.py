@@ -24,6 +24,10 @@ import sys
 import time
 from typing import Any, NoReturn
 
+# An isolated Python looks for modules in its own folders alone. Behind those: what it imports of itself stays its own.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from publisher.checks import landlock, seccomp
+
 EVERY = 0.1  # seconds between two looks at what runs
 ANSWER = 3
 _ALL_NEW = (
@@ -41,7 +45,7 @@ _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = (
 )  # MS_…
 _RELATIME, _ST_RELATIME = 1 << 21, 4096
 _LOCKED = _NOSUID | _NODEV | _NOEXEC | 1024 | 2048  # flags that have the same number as those of statvfs
-_PARENT_DEATH, _NO_NEW_RIGHTS, _SUBREAPER, _BOUND_DROP = 1, 38, 36, 24  # PR_…
+_PARENT_DEATH, _NO_NEW_RIGHTS, _SUBREAPER, _BOUND_READ, _BOUND_DROP = 1, 38, 36, 23, 24  # PR_…
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -157,6 +161,13 @@ def _start(job: dict[str, Any], answer: int, status: int) -> NoReturn:
             os.chdir(job["workdir"])
         if job["way"] != "bubblewrap":
             _call("prctl", _libc.prctl(_NO_NEW_RIGHTS, 1, 0, 0, 0))
+        if job["way"] == "landlock":
+            _no_rights()
+            known = landlock.version()
+            landlock.confine([*job["readable"]], [*job["writable"]], known)
+            seccomp.install(signals=known >= landlock.SIGNALS, modes=False)
+        elif job["way"] == "chroot":
+            seccomp.install(signals=False, modes=True)
         os.execve(job["command"][0], job["command"], job["environment"])
     except Exception as error:  # whatever it is, it is told
         os.write(status, json.dumps({"fault": f"{type(error).__name__}: {error}"}).encode() + b"\n")
@@ -259,6 +270,16 @@ def _changed_root(job: dict[str, Any]) -> None:
     os.setgroups([])
     os.setgid(job["gid"])
     os.setuid(job["uid"])
+
+
+def _no_rights() -> None:
+    """Without any capability, also as root, and also what is executed."""
+    number = 0
+    while (there := _libc.prctl(_BOUND_READ, number, 0, 0, 0)) >= 0:  # fails for the first that there is not
+        if there and not os.geteuid():  # only root gets them by executing
+            _call("prctl", _libc.prctl(_BOUND_DROP, number, 0, 0, 0))
+        number += 1
+    _call("capset", _libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)))
 
 
 def _call(what: str, result: int) -> None:

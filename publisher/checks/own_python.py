@@ -10,7 +10,7 @@ from pathlib import Path
 
 from publisher import bubblewrap, machine
 from publisher.checks import enclosure, machines, trees
-from publisher.checks.enclosure import Enclosed, Way
+from publisher.checks.enclosure import MAPPED, Enclosed, Way
 from publisher.checks.loader import Loader
 from publisher.checks.machines import Machine
 from publisher.checks.program import Start
@@ -57,11 +57,16 @@ class Root:
     @property
     def shut_in(self) -> bool:
         """Whether it sees neither files of this machine nor a network."""
-        return self.enclosed.way in ("bubblewrap", "namespaces")
+        return self.enclosed.way != "limits"
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the image's files lie at other paths than in the image; then one that a program names is missing."""
+        return self.enclosed.way in MAPPED
 
     def path(self, inside: str) -> str:
         """How a program that runs here calls the absolute path `inside` of the image."""
-        if self.enclosed.way != "limits":
+        if not self.mapped:
             return inside
         found = self.tree.find(inside)
         return f"{self.enclosed.root}{found[0] if found else inside}"
@@ -84,13 +89,16 @@ class Root:
         return self.enclosed.run(command, variables, self.path(self.start.workdir if there else "/"), seconds)
 
     def _variables(self) -> dict[str, str]:
-        place = self.path("/tmp") if self.enclosed.way == "limits" else "/tmp"  # noqa: S108
+        place = f"{self.enclosed.root}/tmp" if self.mapped else "/tmp"  # noqa: S108
         own = {"HOME": place, "TMPDIR": place, "PYTHONDONTWRITEBYTECODE": "1"}
-        if self.enclosed.way != "limits":
+        if not self.mapped:
             return {**own, **self.start.variables, "PYTHONDONTWRITEBYTECODE": "1"}
         mapped = {name: self._mapped(value) for name, value in self.start.variables.items()}
         home = self.python.real.rpartition("/")[0].rpartition("/")[0]
-        return {**mapped, **own, "PYTHONHOME": self.path(home or "/")}
+        # This machine's own would be found first, and may be forbidden.
+        files = {"PYTHONTZPATH": "/usr/share/zoneinfo", "OPENSSL_CONF": "/etc/ssl/openssl.cnf"}
+        named = {name: self.path(path) for name, path in files.items()}
+        return {**named, **mapped, **own, "PYTHONHOME": self.path(home or "/")}
 
     def _mapped(self, value: str) -> str:
         """Paths of the image, one or several with colons, as they are on this machine."""
@@ -100,7 +108,7 @@ class Root:
         )
 
     def _python(self) -> list[str]:
-        if self.enclosed.way != "limits":
+        if not self.mapped:
             return [self.python.path]
         # Its own loader is told where libraries are: what it would look for by itself are this machine's.
         elf = self.python.file.elf

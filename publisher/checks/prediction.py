@@ -41,7 +41,10 @@ _STAGES = {
     "predict": "fails on its own input example",
     "serialise": "gives an answer that cannot be written as JSON",
 }
-_SHUT_IN = "install bubblewrap, or allow user namespaces"
+# What a program says that names a path of the image, where the image's files lie at others.
+_ELSEWHERE = {"FileNotFoundError", "NotADirectoryError", "PermissionError"}
+_OWN = "install bubblewrap, or allow user namespaces"
+_SHUT_IN = f"{_OWN}, or take a kernel with Landlock (Linux 5.13)"
 _LOG = "`publisher --debug check` shows what it printed."
 
 
@@ -152,6 +155,11 @@ class _Replay:
         if not self.example.served and stage == "import" and module == "mlflow":
             return self._not_looked_at("MLflow is not in the image, which starts a program of its own")
         said = _line(f"{known.get('type', '')}: {known.get('text', '')}")
+        if self.root.mapped and known.get("type") in _ELSEWHERE:
+            elsewhere = "the image's files do not lie at their own paths here, which may be why it"
+            return self._not_looked_at(
+                f"{elsewhere} {what}: {said}; isolation: {self.root.isolation}; {_OWN}"
+            )
         where = _line(known.get("where") or "")
         remedy = _remedy(differs) or (_SERVER if stage == "server" else _LOG)
         if known.get("type") == "ModuleNotFoundError" and module.isidentifier():

@@ -18,7 +18,7 @@ from pathlib import Path
 from publisher import scratch, turns
 from publisher.cache_folder import COMPLETE, CacheFolder
 from publisher.checks import unpacked
-from publisher.checks.enclosure import Way
+from publisher.checks.enclosure import MAPPED, Way
 from publisher.checks.survey import Survey
 from publisher.checks.tree import Tree
 from publisher.checks.unpacked import Plan
@@ -84,9 +84,9 @@ def _unpack(
         plan = Plan.of(tree, below, joined=way != "chroot")
         if not mounts or len(plan.joints) <= _JOINTS:
             joints = [(kept / path, path) for path in plan.joints]
-            if way == "limits":
+            if way in MAPPED:
                 plan.links += [(path, str(place)) for place, path in joints]
-                plan.joints, joints = [], []
+                plan.joints = []
             unpacked.write(plan, layers, blobs, part, kept)
             return Unpacked(part, joints)
     unpacked.write(Plan.of(tree), layers, blobs, part)

@@ -19,9 +19,9 @@ from publisher.oci.images import Images
 from publisher.oci.layout import Layout
 from publisher.oci.registry import Registries
 from publisher.progress import Report, Silent
-from tests.e2e.conftest import base_layout
+from tests.e2e.conftest import base_image, base_layout
 
-__all__ = ["base_layout"]
+__all__ = ["base_image", "base_layout"]
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 # Small, and of C++: it needs libstdc++ and, by its wheel's tag, an older glibc.
 REQUIREMENT = "kiwisolver==1.4.8"

@@ -89,6 +89,7 @@ class Here:
     paths: str = ""  # of modules that come before the others
     isolation: str = "limits alone"
     shut_in: bool = True
+    mapped: bool = False
 
     def why_not(self, platform: Platform, *, emulate: bool) -> str:
         return "" if platform == AMD64 or emulate else f"programs for {platform} do not run here"

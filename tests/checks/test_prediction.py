@@ -294,3 +294,13 @@ def test_what_nothing_shuts_in_is_not_run(saved: Save, tmp_path: Path) -> None:
     assert verdict.state == "not looked at"
     assert "install bubblewrap" in verdict.reason
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "state"), [("open('/app/own.csv')", "not looked at"), ("raise ValueError('x')", "failed")]
+)
+def test_paths_of_the_image_where_it_has_others(saved: Save, body: str, state: str) -> None:
+    """A file that is missed there may lie in the image: that proves nothing. Any other fault does."""
+    layout, amd64 = packed(folder := saved(body), **SERVES), Platform("linux", "amd64")
+    verdict = prediction(layout, amd64, layout.top.digest, Here(folder, mapped=True), Surveys())
+    assert verdict.state == state, verdict
