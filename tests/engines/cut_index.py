@@ -1,12 +1,13 @@
 """The package index of this machine, with pages that list only what the tests' images could install.
 
 A page of numpy's tells of thousands of files, and pip reads all of them: under emulation that takes half of an
-installation's time. Files come from where the page says, as ever.
+installation's time. Files come from loopback too (kept_files.py).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import sys
 import threading
@@ -15,12 +16,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from tests.engines import machine
+from tests.engines.kept_files import KeptFiles
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _PYTHON = f"{sys.version_info.major}{sys.version_info.minor}"
@@ -42,21 +45,41 @@ def pip_settings() -> Iterator[dict[str, str]]:
 def serve(index: str) -> Iterator[str]:
     """The address of the pages of `index`, which asks nobody who they are, until the block ends."""
 
+    files = KeptFiles()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             try:
-                status, body = 200, _page(f"{index.rstrip('/')}/{self.path.strip('/').rpartition('/')[2]}/")
+                if self.path.startswith("/files/"):
+                    self._file(files.have(self.path))
+                else:
+                    name = self.path.strip("/").rpartition("/")[2]
+                    self._answer(200, _page(f"{index.rstrip('/')}/{name}/", files))
             except urllib.error.HTTPError as error:
-                status, body = error.code, b""
+                self._answer(error.code, b"")
+            except KeyError:
+                self._answer(404, b"")
+            except ConnectionError:
+                self.close_connection = True  # who asked has gone
             except OSError:
-                status, body = 503, b""
+                self._answer(503, b"")
+
+        def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", _JSON)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def _file(self, path: Path) -> None:
+            with path.open("rb") as source:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/octet-stream")
+                self.send_header("Content-Length", str(path.stat().st_size))
+                self.end_headers()
+                shutil.copyfileobj(source, self.wfile)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -69,13 +92,15 @@ def serve(index: str) -> Iterator[str]:
         server.server_close()
 
 
-def _page(url: str) -> bytes:
+def _page(url: str, files: KeptFiles) -> bytes:
     request = urllib.request.Request(url, headers={"Accept": _JSON})
     trust = ssl.create_default_context(cafile=machine.authorities())
     with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
         page: dict[str, Any] = json.load(answer)
     page["files"] = [
-        {**file, "url": urljoin(url, file["url"])} for file in page["files"] if _fits(file["filename"])
+        files.lent({**file, "url": urljoin(url, file["url"])})
+        for file in page["files"]
+        if _fits(file["filename"])
     ]
     return json.dumps(page).encode()
 
