@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.engines.mlflow import MlflowServer
 from tests.models import Registered, pins, tracking, train
@@ -17,8 +18,22 @@ TAGS = {
     "MODEL_ENTRY_POINT": "python",
     "MODEL_EXECUTE_PATH": "client/execute_model.py",
 }
-# All that the model and its client import: pip under emulation takes a second or more for each package.
-_NEEDED = ("mlflow-skinny", "cloudpickle", "numpy", "pandas", "scikit-learn", "scipy")
+# All that the client and the model import: pip under emulation takes a second or more for each package.
+_CLIENT = ("mlflow-skinny", "cloudpickle", "numpy", "pandas")
+_NEEDED = (*_CLIENT, "scikit-learn", "scipy")
+_LINE = """\
+import mlflow.pyfunc
+import numpy
+from mlflow.models import set_model
+
+
+class Line(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input.to_numpy() @ numpy.array([3.25, -0.75])
+
+
+set_model(Line())
+"""
 
 
 def register(server: MlflowServer, name: str, targets: Sequence[str], folder: Path) -> Registered:
@@ -26,9 +41,8 @@ def register(server: MlflowServer, name: str, targets: Sequence[str], folder: Pa
     import mlflow
 
     model, rows, expected, signature = train(0)
-    features = folder / "features.json"
-    rows.to_json(features, orient="records", lines=True)
-    with tracking(server.uri), mlflow.start_run() as run:
+
+    def log() -> None:
         mlflow.sklearn.log_model(
             sk_model=model,
             artifact_path="mymodel",
@@ -38,11 +52,45 @@ def register(server: MlflowServer, name: str, targets: Sequence[str], folder: Pa
             pip_requirements=pins(*_NEEDED),
             pyfunc_predict_fn="predict_proba",
         )
+
+    run_id = _run(server, log, rows, folder)
+    return Registered(name, _version(server, name, run_id, targets), {}, expected)
+
+
+def register_line(server: MlflowServer, name: str, targets: Sequence[str], folder: Path) -> Registered:
+    """The same run with a model of Python code, for which an image needs no more than its client does."""
+    import mlflow
+    import pandas
+
+    rows = pandas.DataFrame({"length": [1.0, 2.5, -4.0], "width": [0.5, 4.0, 8.0]})
+    expected = [3.25 * length - 0.75 * width for length, width in rows.itertuples(index=False)]
+    code = folder / "line.py"
+    code.write_text(_LINE)
+
+    def log() -> None:
+        mlflow.pyfunc.log_model(
+            artifact_path="mymodel",
+            python_model=str(code),
+            signature=mlflow.models.infer_signature(rows, expected),
+            pip_requirements=pins(*_CLIENT),
+        )
+
+    run_id = _run(server, log, rows, folder)
+    return Registered(name, _version(server, name, run_id, targets), {}, expected)
+
+
+def _run(server: MlflowServer, log_model: Callable[[], None], rows: Any, folder: Path) -> str:
+    """The id of a run that has the model, its client with the rows to predict, and the templates."""
+    import mlflow
+
+    features = folder / "features.json"
+    rows.to_json(features, orient="records", lines=True)
+    with tracking(server.uri), mlflow.start_run() as run:
+        log_model()
         mlflow.log_artifact(str(features), "client")
         for path in sorted(FILES.glob("*/*.*")):
             mlflow.log_artifact(str(path), path.parent.name)
-    number = _version(server, name, run.info.run_id, targets)
-    return Registered(name, number, {}, expected)
+    return str(run.info.run_id)
 
 
 def register_small(
