@@ -78,7 +78,13 @@ class Site:
         )
 
     def overlay(
-        self, name: str, settings: str, *, patches: Sequence[Mapping[str, Any]] = (), namespace: str = ""
+        self,
+        name: str,
+        settings: str,
+        *,
+        patches: Sequence[Mapping[str, Any]] = (),
+        namespace: str = "",
+        components: Sequence[str] = (),
     ) -> Path:
         """Write the site's overlay of the overlay `name`, with these settings; for ``kubectl apply -k``."""
         folder = self.folder / name
@@ -90,7 +96,9 @@ class Site:
             "kind": "Kustomization",
             "namespace": namespace or self.namespace,
             "resources": [os.path.relpath(K8S / "overlays" / name, folder)],
-            "components": [os.path.relpath(K8S / "components/authorities", folder)],
+            "components": [
+                os.path.relpath(K8S / "components" / each, folder) for each in (*components, "authorities")
+            ],
             "images": [{"name": "model-publisher", "newName": repository, "newTag": tag}],
             "configMapGenerator": [
                 {"name": "publisher-settings", "behavior": "replace", "files": ["publisher.toml"]}
@@ -108,9 +116,10 @@ class Site:
         patches: Sequence[Mapping[str, Any]] = (),
         expect: int = 0,
         namespace: str = "",
+        components: Sequence[str] = (),
     ) -> str:
         """What ``kubectl apply -k`` says."""
-        folder = self.overlay(name, settings, patches=patches, namespace=namespace)
+        folder = self.overlay(name, settings, patches=patches, namespace=namespace, components=components)
         return self.kubernetes.kubectl("apply", "-k", str(folder), expect=expect)
 
     def ended(self, job: str) -> None:
