@@ -179,7 +179,7 @@ def test_a_poll_without_mlflow_is_skipped_and_the_next_one_does_the_work(
     stages = [each["stage"] for each in events if each["event"] == "stage" and each["model"] == model.name]
     # A poll that saw MLflow come back in the middle of it may have given the version up once.
     begin = len(stages) - 1 - stages[::-1].index("fetch")
-    assert stages[begin : begin + 4] == ["fetch", "lock", "build", "push"]
+    assert stages[begin : begin + 5] == ["fetch", "lock", "build", "check", "push"]
     assert [each["digest"] for each in events if each["event"] == "published"]
 
 
