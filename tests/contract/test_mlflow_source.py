@@ -54,7 +54,7 @@ def test_long_values_are_cut(lab: Lab) -> None:
     assert lab.source.get(version.name, version.version).tags["reason"] == "ü" * 499 + "…"
 
 
-@pytest.mark.parametrize(("name", "version"), [("nobody", "1"), ("nobody", "v1")])
+@pytest.mark.parametrize(("name", "version"), [("never-registered", "1"), ("never-registered", "v1")])
 def test_an_unknown_version(lab: Lab, name: str, version: str) -> None:
     """A version that is not there is told apart from a server that is not there."""
     with pytest.raises(UnknownVersionError) as fault:

@@ -45,7 +45,7 @@ def test_a_late_failure_hides_no_success(lab: Lab, other_ends: bool) -> None:
     ours.claim("image:v1", "")
     other.claim("image:v1", "")
     if other_ends:
-        other.published(DIGEST, lambda known: known)
+        other.published(DIGEST, "", lambda known: known)
     ours.failed(BuildError("out of luck"))
     found = now(lab, name)
     assert found
