@@ -120,11 +120,13 @@ def test_a_target_has_every_key_of_its_settings() -> None:
 
 
 def test_every_command_takes_json() -> None:
-    """There is no command whose result a script could not read, and none without its section."""
+    """There is no command whose result a script could not read, and none without its section.
+
+    What a Job of ours runs is no command for anybody else: its result is in the pod's termination message."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     titles = " ".join(re.findall(r"^## (.*)", PAGE.read_text("utf-8"), re.MULTILINE))
     for name, command in commands.items():
-        assert "--json" in {option for each in command.params for option in each.opts}, name
+        assert name == "build-platform" or "--json" in {o for each in command.params for o in each.opts}, name
         assert command.hidden or f"publisher {name}" in titles
 
 

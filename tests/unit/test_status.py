@@ -162,6 +162,7 @@ def test_no_setting_is_forgotten() -> None:
         {"token_realms": ("auth.example.org",)},
         {"chunk_size": 1 << 20},
         {"engine_cache": True},
+        {"job_template": "large"},
         {"api_path": "/hub"},
         {"deadline": timedelta(hours=2)},
         {"tag": "T"},

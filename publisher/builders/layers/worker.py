@@ -121,7 +121,7 @@ class Workers:
             if process.stdout:
                 process.stdout.close()
 
-    def make_wheels(self, wheels: Sequence[Path], python: str, out: Path, *, slim: bool) -> Layer:
+    def make_wheels(self, wheels: Sequence[Path], python: str, out: Path, *, slim: bool = False) -> Layer:
         paths = [str(path) for path in wheels]
         return self._ask({"wheels": paths, "python": python, "slim": slim, "out": str(out)})
 
